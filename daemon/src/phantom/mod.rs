@@ -1,0 +1,1 @@
+//! A synthetic lumbar spine with exact truth.
