@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `modicd`.
+
+fn main() -> std::process::ExitCode {
+    modicd::cli::main()
+}

@@ -1,1 +1,14 @@
-//! x
+//! What the end-to-end tests share: the built daemon and real peers as child processes.
+//!
+//! Nothing here stands in for a peer: mosquitto and dcmtk are the programs from the distribution's packages.
+//! A test that needs one fails when it is absent; `tests/run` installs them.
+
+mod daemon;
+mod exams;
+mod peers;
+mod process;
+
+pub use daemon::Daemon;
+pub use exams::{Defect, Exam, phantom, spider_pair, spider_patients};
+pub use peers::{Broker, Received, Subscriber, echoscu, storescu};
+pub use process::{eventually, free_port};

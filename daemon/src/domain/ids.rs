@@ -73,7 +73,7 @@ impl AeTitle {
 impl TryFrom<String> for AeTitle {
     type Error = IdError;
     fn try_from(s: String) -> Result<Self, IdError> {
-        let title = s.trim();
+        let title = s.trim_matches(' ');
         let printable = title.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'\\');
         if (1..=16).contains(&title.len()) && printable {
             Ok(AeTitle(title.to_owned()))

@@ -1,0 +1,213 @@
+//! The way of one exam from instance files to a result, without any server.
+//!
+//! Owns the order of the stages `study`, `volume`, `segment`, `modic` and `report`, and what a result depends on (the
+//! fingerprint). It holds no state of a study and knows neither store nor network.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use crate::domain::Volume;
+use crate::modic::{self, ModicResult};
+use crate::report::{self, BundleUsed, FindingBody, ReportError};
+use crate::segment::{SegmentError, Segmenter};
+use crate::study::{self, Headers, Reason, Selection, SeriesPair, SeriesRefusal};
+use crate::volume::{self, AssembleError};
+
+/// Analyses exams with one set of bundles and thresholds.
+pub struct Analyser {
+    segmenter: Segmenter,
+    study: study::Config,
+    modic: modic::Config,
+}
+
+/// An exam whose series pair was chosen.
+pub struct Prepared {
+    pair: SeriesPair,
+    fat_suppressed: Vec<String>,
+    /// Series that were not taken, and why.
+    pub refused_series: Vec<SeriesRefusal>,
+    /// What the result will depend on, as SHA-256 in hex: the pair's files, the bundles, the thresholds, the
+    /// program's version. Same fingerprint, same result.
+    pub fingerprint: String,
+}
+
+/// An exam that is not analysed.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub reason: Reason,
+    /// Every series with its own reason.
+    pub refused_series: Vec<SeriesRefusal>,
+}
+
+/// A result with the pictures it was made from.
+pub struct Analysis {
+    /// What is published.
+    pub body: FindingBody,
+    t1: Volume,
+    t2: Volume,
+    result: ModicResult,
+    /// How long each stage took.
+    pub stages: Vec<(&'static str, Duration)>,
+}
+
+/// Why an exam got no result through no fault of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalysisError {
+    /// The disk failed.
+    #[error("can't read the instances of the study")]
+    Read(#[source] std::io::Error),
+    /// The networks failed.
+    #[error("can't segment the study")]
+    Segment(#[source] SegmentError),
+}
+
+/// Either a refusal or what was asked for.
+pub type Verdict<T> = Result<T, Refused>;
+
+impl Analyser {
+    /// `bundles` holds `vertebrae/` and `modic/`; without it the shipped ones are used.
+    pub fn new(
+        bundles: Option<&Path>,
+        study: study::Config,
+        modic: modic::Config,
+    ) -> Result<Analyser, modic_models::BundleError> {
+        let segmenter = match bundles {
+            Some(folder) => Segmenter::load(folder)?,
+            None => Segmenter::shipped()?,
+        };
+        Ok(Analyser { segmenter, study, modic })
+    }
+
+    /// The networks in use.
+    pub fn bundles(&self) -> Vec<BundleUsed> {
+        let used = |(name, version, sha256): (&str, &str, &str)| BundleUsed {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            sha256: sha256.to_owned(),
+        };
+        self.segmenter.bundles().map(used).to_vec()
+    }
+
+    /// Reads the headers of one study's files and chooses the series pair.
+    ///
+    /// # Errors
+    /// The disk failed; what is wrong with the study itself is in the verdict.
+    pub fn prepare(&self, files: &[PathBuf]) -> Result<Verdict<Prepared>, AnalysisError> {
+        let headers = Headers::read(files, &self.study).map_err(AnalysisError::Read)?;
+        let Selection { outcome, refused_series, fat_suppressed, .. } =
+            study::select(&headers, &self.study);
+        let pair = match outcome {
+            Ok(pair) => pair,
+            Err(reason) => return Ok(Err(Refused { reason, refused_series })),
+        };
+        let fingerprint = self.fingerprint(&pair).map_err(AnalysisError::Read)?;
+        let fat_suppressed = fat_suppressed.iter().map(ToString::to_string).collect();
+        Ok(Ok(Prepared { pair, fat_suppressed, refused_series, fingerprint }))
+    }
+
+    /// How many steps [`Analyser::analyse`] reports for an exam.
+    pub fn steps(prepared: &Prepared) -> usize {
+        2 * prepared.pair.t1.slices.len()
+    }
+
+    /// Analyses a prepared exam; `on_step` is called as often as [`Analyser::steps`] says.
+    ///
+    /// # Errors
+    /// The disk or a network failed; what is wrong with the study itself is in the verdict.
+    pub fn analyse(
+        &mut self,
+        prepared: &Prepared,
+        on_step: &mut dyn FnMut(),
+    ) -> Result<Verdict<Analysis>, AnalysisError> {
+        let Prepared { pair, fat_suppressed, refused_series, .. } = prepared;
+        let refused = |reason| Refused { reason, refused_series: refused_series.clone() };
+        let mut clock = StageClock::start();
+
+        let (t1, t2) = match assemble(pair) {
+            Ok(volumes) => volumes,
+            Err(AssembleError::Refused(reason)) => return Ok(Err(refused(reason))),
+            Err(AssembleError::Io(error)) => return Err(AnalysisError::Read(error)),
+        };
+        clock.stage("volume");
+        let segmentation = match self.segmenter.segment(&t1, &t2, on_step) {
+            Ok(segmentation) => segmentation,
+            Err(SegmentError::NoVertebrae | SegmentError::Marrow { .. }) => {
+                return Ok(Err(refused(Reason::NoSpineSeen)));
+            }
+            Err(error) => return Err(AnalysisError::Segment(error)),
+        };
+        clock.stage("segment");
+        let result = modic::analyse(&segmentation, &self.modic);
+        clock.stage("modic");
+
+        let mut body =
+            FindingBody::new(&result, &self.modic, self.bundles(), fat_suppressed.clone());
+        body.quality.extend(pair.quality.iter().map(|flag| flag.as_str().to_owned()));
+        Ok(Ok(Analysis { body, t1, t2, result, stages: clock.stages }))
+    }
+
+    fn fingerprint(&self, pair: &SeriesPair) -> std::io::Result<String> {
+        let mut hasher = Sha256::new();
+        let settings = (env!("CARGO_PKG_VERSION"), &self.study, &self.modic);
+        hasher.update(serde_json::to_vec(&settings).map_err(std::io::Error::other)?);
+        for (_, _, digest) in self.segmenter.bundles() {
+            hasher.update(digest);
+        }
+        for series in [&pair.t1, &pair.t2] {
+            let mut files: Vec<&Path> = series.slices.iter().map(|s| s.path.as_path()).collect();
+            files.sort_unstable();
+            files.dedup();
+            hasher.update((files.len() as u64).to_le_bytes());
+            for file in files {
+                hasher.update(file_digest(file)?);
+            }
+        }
+        Ok(hasher.finalize().iter().map(|b| format!("{b:02x}")).collect())
+    }
+}
+
+impl Analysis {
+    /// Writes the map and the picture into a folder.
+    pub fn write_pictures(&self, folder: &Path) -> Result<(), ReportError> {
+        report::write_pictures(folder, &self.t1, &self.t2, &self.result)
+    }
+
+    /// The Modic map on T1's grid and the vertebra of each voxel, for those who compare with a truth.
+    pub fn result(&self) -> &ModicResult {
+        &self.result
+    }
+}
+
+/// T1, and T2 on T1's grid.
+fn assemble(pair: &SeriesPair) -> Result<(Volume, Volume), AssembleError> {
+    let t1 = volume::assemble(&pair.t1)?;
+    let t2 = volume::assemble(&pair.t2)?;
+    let t2 = volume::resample_onto(&t2, &t1.grid);
+    Ok((t1, t2))
+}
+
+fn file_digest(path: &Path) -> std::io::Result<[u8; 32]> {
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut std::fs::File::open(path)?, &mut hasher)?;
+    Ok(hasher.finalize().into())
+}
+
+struct StageClock {
+    last: Instant,
+    stages: Vec<(&'static str, Duration)>,
+}
+
+impl StageClock {
+    fn start() -> StageClock {
+        StageClock { last: Instant::now(), stages: Vec::new() }
+    }
+
+    fn stage(&mut self, name: &'static str) {
+        let now = Instant::now();
+        self.stages.push((name, now - self.last));
+        self.last = now;
+    }
+}

@@ -1,0 +1,85 @@
+//! The command line: what can be asked of the program, and what it answers with.
+
+mod analyze;
+mod check;
+mod demo;
+mod phantom;
+mod run;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Done.
+pub const EXIT_OK: u8 = 0;
+/// Something failed while running; standard error says what.
+pub const EXIT_FAILURE: u8 = 1;
+/// `analyze`: at least one study was refused; the others are done.
+pub const EXIT_REFUSED: u8 = 3;
+/// The configuration is not valid (`EX_CONFIG` of sysexits.h).
+pub const EXIT_CONFIG: u8 = 78;
+
+/// Finds Modic changes in lumbar-spine MRI beside the scanner. Research use, not for diagnosis.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 a study was refused (analyze); \
+                  78 configuration not valid.\n\
+                  The environment variable RUST_LOG sets what is logged (default: info)."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: receive exams over DICOM, publish findings over MQTT.
+    Run(run::Args),
+    /// Show the whole way on this machine: broker, daemon and a phantom exam in one process.
+    Demo(demo::Args),
+    /// Analyse DICOM files or folders without any server.
+    Analyze(analyze::Args),
+    /// Write a synthetic exam as DICOM, with its exact truth.
+    Phantom(phantom::Args),
+    /// Check a configuration file and say what is wrong with it.
+    Check(check::Args),
+}
+
+/// Parses the command line and does what it asks.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = match cli.command {
+        Command::Run(_) => "info",
+        _ => "warn",
+    };
+    start_logging(level);
+    let result = match cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Analyze(args) => analyze::run(args),
+        Command::Phantom(args) => phantom::run(args),
+        Command::Check(args) => check::run(args),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("modicd: {error:#}");
+            let config = error.downcast_ref::<crate::config::ConfigError>().is_some();
+            ExitCode::from(if config { EXIT_CONFIG } else { EXIT_FAILURE })
+        }
+    }
+}
+
+/// Logs to standard error; systemd's journal adds the time.
+fn start_logging(default_level: &str) {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| default_level.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}

@@ -1,0 +1,174 @@
+//! The configuration file.
+//!
+//! One struct a section; each section's struct lives in the stage that it sets. Unknown keys are errors, so
+//! that a misspelt one can't pass for a default.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{deliver, modic, receive, study};
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read the configuration {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's word.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It isn't TOML, or a key is unknown or of the wrong type.
+    #[error("the configuration {path} is not valid")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A value makes no sense.
+    #[error("{key}: {problem}")]
+    Value {
+        /// The key, with its section.
+        key: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where instances, results, the outbox and the index are kept.
+    pub state_dir: PathBuf,
+    /// Holds the key that study references are derived with. By default `site.key` in `state_dir`, made
+    /// at the first start.
+    #[serde(default)]
+    pub site_key_file: Option<PathBuf>,
+    /// Holds `vertebrae/` and `modic/` to be used instead of the bundles inside the program.
+    #[serde(default)]
+    pub bundles_dir: Option<PathBuf>,
+    /// Receiving.
+    #[serde(default)]
+    pub receive: receive::Config,
+    /// Choosing the series pair.
+    #[serde(default)]
+    pub study: study::Config,
+    /// Typing and findings.
+    #[serde(default)]
+    pub modic: modic::Config,
+    /// MQTT.
+    #[serde(default)]
+    pub mqtt: deliver::Config,
+    /// The worker between receiving and delivering.
+    #[serde(default)]
+    pub worker: WorkerConfig,
+}
+
+/// The section `[worker]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkerConfig {
+    /// A study is analysed when nothing of it has arrived for this long, s.
+    pub quiet_period_s: f64,
+    /// Analyse as soon as both series are whole, without waiting for the quiet period.
+    pub analyse_when_whole: bool,
+    /// How often the queue is looked at, s.
+    pub poll_interval_s: f64,
+    /// A graceful stop may take this long, s.
+    pub shutdown_grace_s: u64,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        WorkerConfig {
+            quiet_period_s: 30.0,
+            analyse_when_whole: true,
+            poll_interval_s: 0.5,
+            shutdown_grace_s: 20,
+        }
+    }
+}
+
+impl Config {
+    /// A configuration of nothing but defaults.
+    pub fn with_state_dir(state_dir: PathBuf) -> Config {
+        Config {
+            state_dir,
+            site_key_file: None,
+            bundles_dir: None,
+            receive: receive::Config::default(),
+            study: study::Config::default(),
+            modic: modic::Config::default(),
+            mqtt: deliver::Config::default(),
+            worker: WorkerConfig::default(),
+        }
+    }
+
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let config: Config = toml::from_str(&text).map_err(|source| ConfigError::Parse {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what the types can't: ranges, and values against each other.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let value = |key, problem: &str| Err(ConfigError::Value { key, problem: problem.to_owned() });
+        if !self.state_dir.is_absolute() {
+            return value("state_dir", "must be an absolute path");
+        }
+        let worker = &self.worker;
+        if !(0.0..=3600.0).contains(&worker.quiet_period_s) {
+            return value("worker.quiet_period_s", "must be between 0 and 3600");
+        }
+        if !(0.01..=60.0).contains(&worker.poll_interval_s) {
+            return value("worker.poll_interval_s", "must be between 0.01 and 60");
+        }
+        let modic = &self.modic;
+        if !(0.0 < modic.low_below && modic.low_below <= 1.0 && 1.0 <= modic.high_above) {
+            return value("modic.low_below", "must be in (0, 1], and modic.high_above at least 1");
+        }
+        if !(0.0..=50.0).contains(&modic.mixed_from_percent) {
+            return value("modic.mixed_from_percent", "must be between 0 and 50");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_example_is_valid() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/modicd.toml");
+        Config::load(&path).unwrap();
+    }
+
+    #[test]
+    fn unknown_keys_and_senseless_values_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("modicd.toml");
+        for (text, word) in [
+            ("state_dir = '/s'\nquiet = 3", "quiet"),
+            ("state_dir = 'relative'", "state_dir"),
+            ("state_dir = '/s'\n[worker]\nquiet_period_s = -1", "quiet_period_s"),
+            ("state_dir = '/s'\n[modic]\nlow_below = 1.2", "low_below"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = anyhow::Error::from(Config::load(&path).unwrap_err());
+            assert!(format!("{error:#}").contains(word), "{error:#}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What can be set about typing and findings.
+
+use serde::{Deserialize, Serialize};
+
+/// The section `[modic]`. Every value goes into the result and into the cache's key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// A name for this set of thresholds; change it when a value below changes.
+    pub typing_version: String,
+    /// A signal below this share of normal marrow is low. Published T1 ratio of type 1: 0.83.
+    pub low_below: f32,
+    /// A signal above this share of normal marrow is high.
+    pub high_above: f32,
+    /// Two types make a mixed finding when each has at least this share, %.
+    pub mixed_from_percent: f32,
+    /// A candidate this near to an endplate touches it, mm.
+    pub endplate_contact_mm: f64,
+    /// Candidates smaller than this are dropped as noise, mm³.
+    pub min_volume_mm3: f64,
+    /// A finding whose mean probability is below this is dropped.
+    pub min_probability: f32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            typing_version: "1".to_owned(),
+            low_below: 0.85,
+            high_above: 1.15,
+            mixed_from_percent: 20.0,
+            endplate_contact_mm: 3.0,
+            min_volume_mm3: 50.0,
+            min_probability: 0.5,
+        }
+    }
+}

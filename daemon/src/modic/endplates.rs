@@ -1,0 +1,47 @@
+//! How far a voxel lies from the endplates of its vertebra.
+
+use ndarray::Array3;
+
+use super::Vertebra;
+use super::levels::position;
+use crate::domain::{EndplateSide, Grid};
+
+/// Step along the ray, mm.
+const STEP_MM: f64 = 0.5;
+/// An endplate lies in this outer share of a body's half height; a ray that leaves elsewhere left through
+/// the waist.
+const OUTER_SHARE: f64 = 0.4;
+
+/// Distance from a voxel to the body's surface along an endplate's direction, mm; `None` where that way
+/// leads out through the front, the back or the waist.
+pub fn distance_to(
+    side: EndplateSide,
+    at: (usize, usize, usize),
+    vertebra: &Vertebra,
+    labels: &Array3<u16>,
+    grid: &Grid,
+) -> Option<f64> {
+    let direction = match side {
+        EndplateSide::Superior => vertebra.superior,
+        EndplateSide::Inferior => vertebra.inferior,
+    };
+    let start = position(at, grid);
+    let steps = (1.5 * vertebra.height_mm / STEP_MM) as usize;
+    for step in 1..=steps {
+        let travelled = step as f64 * STEP_MM;
+        let here: [f64; 3] = std::array::from_fn(|k| start[k] + travelled * direction[k]);
+        // The ray stays in its slice: slices are far apart and the spine is nearly in their plane.
+        let index = [at.0 as f64, here[1] / grid.spacing[1], here[2] / grid.spacing[2]];
+        let label = index
+            .iter()
+            .all(|i| *i > -0.5)
+            .then(|| labels.get(index.map(|i| i.round() as usize)))
+            .flatten();
+        if label != Some(&vertebra.label) {
+            let height = vertebra.height_of(here);
+            let outward = if side == EndplateSide::Superior { height } else { -height };
+            return (outward > OUTER_SHARE * vertebra.height_mm / 2.0).then_some(travelled);
+        }
+    }
+    None
+}

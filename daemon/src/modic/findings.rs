@@ -1,0 +1,291 @@
+//! Findings: connected changes at an endplate, typed, measured and placed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ndarray::{Array3, Zip};
+use serde::{Deserialize, Serialize};
+
+use super::endplates::distance_to;
+use super::levels::position;
+use super::{Composition, Config, Spine, Vertebra, voxel_type};
+use crate::domain::{Endplate, EndplateSide, Grid, Level, ModicType};
+use crate::mask;
+use crate::segment::Segmentation;
+
+/// Voxels nearer to the body's surface than this are a mixture with cortex: they take their signal from
+/// the finding's inner neighbours, mm.
+const RIM_MM: f64 = 1.3;
+/// Reach of the mean that quiets noise before typing, mm.
+const SMOOTH_MM: f64 = 1.3;
+/// A third of the body's depth counts as affected from this share of the finding's voxels.
+const THIRD_SHARE: f64 = 0.25;
+
+/// A third of the body's depth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Third {
+    /// The front.
+    Anterior,
+    /// The middle.
+    Central,
+    /// The back.
+    Posterior,
+}
+
+/// One connected Modic change at one endplate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The vertebra.
+    pub level: Level,
+    /// Its surface.
+    pub side: EndplateSide,
+    /// The disc it borders, `L4-L5`; the last named vertebra's upper disc has none.
+    pub disc: Option<String>,
+    /// `1`, `2`, `3`, mixed as `1-2` (mostly 1), or `indeterminate`.
+    #[serde(rename = "type")]
+    pub pattern: String,
+    /// Shares by voxel type, %.
+    pub composition_percent: Composition,
+    /// Volume, mm³.
+    pub volume_mm3: f32,
+    /// Area of the endplate that is affected, seen along the body's axis, mm².
+    pub area_mm2: f32,
+    /// How far it reaches from the endplate into the body, % of the body's height.
+    pub height_percent: f32,
+    /// That as grade: A below 25 %, B up to 50 %, C above.
+    pub height_grade: char,
+    /// Thirds of the body's depth that hold at least a quarter of it.
+    pub place: Vec<Third>,
+    /// Mean T1 signal as a share of normal marrow.
+    pub t1_ratio: f32,
+    /// Mean T2 signal as a share of normal marrow.
+    pub t2_ratio: f32,
+    /// Mean probability of its voxels, 0 to 1.
+    pub probability: f32,
+    /// The slice that shows most of it, counted from 0 at the patient's right.
+    pub slice: usize,
+    /// Which endplate, as one value.
+    #[serde(skip, default = "no_endplate")]
+    pub endplate: Endplate,
+}
+
+/// Stands in where a finding is read back from a document.
+fn no_endplate() -> Endplate {
+    Endplate { level: Level::S1, side: EndplateSide::Superior }
+}
+
+/// A marrow change that touches no endplate (haemangioma, metastasis …): reported apart, never as Modic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OtherMarrowLesion {
+    /// The vertebra.
+    pub level: Level,
+    /// Volume, mm³.
+    pub volume_mm3: f32,
+    /// Mean T1 signal as a share of normal marrow.
+    pub t1_ratio: f32,
+    /// Mean T2 signal as a share of normal marrow.
+    pub t2_ratio: f32,
+    /// Mean probability of its voxels, 0 to 1.
+    pub probability: f32,
+}
+
+pub(super) struct Found {
+    pub map: Array3<u8>,
+    pub findings: Vec<Finding>,
+    pub others: Vec<OtherMarrowLesion>,
+}
+
+/// One voxel of a candidate with all that is asked of it.
+struct Voxel {
+    at: (usize, usize, usize),
+    t1: f32,
+    t2: f32,
+    kind: ModicType,
+    probability: f32,
+    /// Distance to the superior and to the inferior endplate, mm.
+    distance: [Option<f64>; 2],
+}
+
+const SIDES: [EndplateSide; 2] = [EndplateSide::Superior, EndplateSide::Inferior];
+
+pub(super) fn find(segmentation: &Segmentation, spine: &Spine, config: &Config) -> Found {
+    let grid = &segmentation.t1_ratio.grid;
+    let threshold = segmentation.threshold;
+    let mut candidates = Array3::from_elem(spine.labels.dim(), false);
+    Zip::from(&mut candidates).and(&segmentation.modic_probability).and(&spine.labels).for_each(
+        |candidate, probability, label| *candidate = *label != 0 && *probability >= threshold,
+    );
+    let signals = quieted(segmentation, spine, &candidates);
+
+    let mut found =
+        Found { map: Array3::zeros(candidates.dim()), findings: Vec::new(), others: Vec::new() };
+    for vertebra in &spine.vertebrae {
+        let mut own = candidates.clone();
+        Zip::from(&mut own).and(&spine.labels).for_each(|c, l| *c &= *l == vertebra.label);
+        let (_, labels) = mask::components(own.view());
+        let mut components: BTreeMap<u16, Vec<Voxel>> = BTreeMap::new();
+        for (at, component) in labels.indexed_iter().filter(|(_, c)| **c != 0) {
+            let [t1, t2] = [signals[0][at], signals[1][at]];
+            components.entry(*component).or_default().push(Voxel {
+                at,
+                t1,
+                t2,
+                kind: voxel_type(t1, t2, config),
+                probability: segmentation.modic_probability[at],
+                distance: SIDES.map(|side| distance_to(side, at, vertebra, &spine.labels, grid)),
+            });
+        }
+        for voxels in components.into_values() {
+            found.take(voxels, vertebra, grid, config);
+        }
+    }
+    found.findings.sort_by(|a, b| {
+        (a.level, a.side).cmp(&(b.level, b.side)).then(b.volume_mm3.total_cmp(&a.volume_mm3))
+    });
+    found
+}
+
+impl Found {
+    /// Sorts one connected candidate into findings or other lesions.
+    fn take(&mut self, voxels: Vec<Voxel>, vertebra: &Vertebra, grid: &Grid, config: &Config) {
+        let touches = [0, 1].map(|k| {
+            voxels.iter().any(|v| v.distance[k].is_some_and(|d| d <= config.endplate_contact_mm))
+        });
+        let parts: Vec<(Option<EndplateSide>, Vec<Voxel>)> = match touches {
+            [false, false] => vec![(None, voxels)],
+            [true, false] => vec![(Some(EndplateSide::Superior), voxels)],
+            [false, true] => vec![(Some(EndplateSide::Inferior), voxels)],
+            [true, true] => {
+                let far = f64::INFINITY;
+                let (superior, inferior) = voxels
+                    .into_iter()
+                    .partition(|v| v.distance[0].unwrap_or(far) <= v.distance[1].unwrap_or(far));
+                vec![
+                    (Some(EndplateSide::Superior), superior),
+                    (Some(EndplateSide::Inferior), inferior),
+                ]
+            }
+        };
+        for (side, voxels) in parts {
+            let volume = voxels.len() as f64 * grid.voxel_mm3();
+            let probability = mean(&voxels, |v| v.probability);
+            if volume < config.min_volume_mm3 || probability < config.min_probability {
+                continue;
+            }
+            let Some(side) = side else {
+                self.others.push(OtherMarrowLesion {
+                    level: vertebra.level,
+                    volume_mm3: volume as f32,
+                    t1_ratio: mean(&voxels, |v| v.t1),
+                    t2_ratio: mean(&voxels, |v| v.t2),
+                    probability,
+                });
+                continue;
+            };
+            for voxel in &voxels {
+                self.map[voxel.at] = voxel.kind.voxel_value();
+            }
+            self.findings.push(finding(&voxels, side, vertebra, grid, config));
+        }
+    }
+}
+
+/// Measures one finding; `voxels` is not empty.
+fn finding(
+    voxels: &[Voxel],
+    side: EndplateSide,
+    vertebra: &Vertebra,
+    grid: &Grid,
+    config: &Config,
+) -> Finding {
+    let endplate = Endplate { level: vertebra.level, side };
+    let composition = Composition::of(voxels.iter().map(|v| v.kind));
+    let index = usize::from(side == EndplateSide::Inferior);
+    let mut depths: Vec<f64> = voxels.iter().filter_map(|v| v.distance[index]).collect();
+    depths.sort_by(f64::total_cmp);
+    // The 95th percentile: one stray voxel is no height.
+    let reach = depths.get((depths.len().saturating_sub(1)) * 95 / 100).copied().unwrap_or(0.0);
+    let height_percent = (100.0 * reach / vertebra.height_mm).min(100.0) as f32;
+
+    let column_mm = grid.spacing[1].min(grid.spacing[2]);
+    let mut columns = BTreeSet::new();
+    let mut thirds = [0usize; 3];
+    let mut slices: BTreeMap<usize, usize> = BTreeMap::new();
+    for voxel in voxels {
+        let depth = vertebra.depth_of(position(voxel.at, grid));
+        columns.insert((voxel.at.0, (depth / column_mm).round() as i64));
+        let third = (3.0 * (depth / vertebra.depth_mm + 0.5)).floor().clamp(0.0, 2.0) as usize;
+        thirds[third] += 1;
+        *slices.entry(voxel.at.0).or_default() += 1;
+    }
+    let place = [Third::Anterior, Third::Central, Third::Posterior]
+        .into_iter()
+        .zip(thirds)
+        .filter(|(_, n)| *n as f64 >= THIRD_SHARE * voxels.len() as f64)
+        .map(|(third, _)| third)
+        .collect();
+    Finding {
+        level: vertebra.level,
+        side,
+        disc: endplate.disc(),
+        pattern: composition.pattern(config),
+        composition_percent: composition,
+        volume_mm3: (voxels.len() as f64 * grid.voxel_mm3()) as f32,
+        area_mm2: (columns.len() as f64 * column_mm * grid.spacing[0]) as f32,
+        height_percent,
+        height_grade: match height_percent {
+            h if h < 25.0 => 'A',
+            h if h <= 50.0 => 'B',
+            _ => 'C',
+        },
+        place,
+        t1_ratio: mean(voxels, |v| v.t1),
+        t2_ratio: mean(voxels, |v| v.t2),
+        probability: mean(voxels, |v| v.probability),
+        slice: slices.into_iter().max_by_key(|(_, n)| *n).map_or(0, |(slice, _)| slice),
+        endplate,
+    }
+}
+
+fn mean(voxels: &[Voxel], of: impl Fn(&Voxel) -> f32) -> f32 {
+    voxels.iter().map(of).sum::<f32>() / voxels.len().max(1) as f32
+}
+
+/// T1 and T2 ratios at the candidates, each the mean over the candidates' inner voxels nearby: noise is
+/// quieted and the dark rim of cortex doesn't pass for sclerosis.
+fn quieted(
+    segmentation: &Segmentation,
+    spine: &Spine,
+    candidates: &Array3<bool>,
+) -> [Array3<f32>; 2] {
+    let grid = &segmentation.t1_ratio.grid;
+    let pixel_mm = [grid.spacing[1], grid.spacing[2]];
+    let bodies = spine.labels.mapv(|l| l != 0);
+    let mut inner = mask::erode(bodies.view(), RIM_MM, pixel_mm);
+    Zip::from(&mut inner).and(candidates).for_each(|inner, c| *inner &= *c);
+    let reach = pixel_mm.map(|p| (SMOOTH_MM / p).ceil() as usize);
+    let wide = pixel_mm.map(|p| ((SMOOTH_MM + RIM_MM) / p).ceil() as usize);
+    let (_, rows, columns) = candidates.dim();
+    let mean_around = |ratio: &Array3<f32>, (s, r, c): (usize, usize, usize), reach: [usize; 2]| {
+        let (mut sum, mut count) = (0.0, 0);
+        for r in r.saturating_sub(reach[0])..(r + reach[0] + 1).min(rows) {
+            for c in c.saturating_sub(reach[1])..(c + reach[1] + 1).min(columns) {
+                if inner[[s, r, c]] {
+                    sum += ratio[[s, r, c]];
+                    count += 1;
+                }
+            }
+        }
+        (count > 0).then(|| sum / count as f32)
+    };
+    [&segmentation.t1_ratio.data, &segmentation.t2_ratio.data].map(|ratio| {
+        let mut quiet = ratio.clone();
+        for (at, _) in candidates.indexed_iter().filter(|(_, c)| **c) {
+            let around = mean_around(ratio, at, reach).or_else(|| mean_around(ratio, at, wide));
+            if let Some(mean) = around {
+                quiet[at] = mean;
+            }
+        }
+        quiet
+    })
+}

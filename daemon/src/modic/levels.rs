@@ -1,0 +1,403 @@
+//! The vertebrae, one by one, counted up from the sacrum.
+
+use ndarray::{Array3, ArrayView3, Zip};
+
+use super::QualityFlag;
+use crate::domain::{Grid, Level};
+use crate::mask;
+use crate::segment::{Segmentation, anatomy};
+
+type Vec3 = [f64; 3];
+
+/// Bodies are parted where they are joined by a bridge narrower than twice this, mm.
+const PART_MM: f64 = 3.0;
+/// Notches and holes that a lesion leaves in a body are closed up to twice this width, mm.
+const CLOSE_MM: f64 = 3.0;
+/// A body's largest cut through a slice is at least this, mm².
+const MIN_AREA_MM2: f64 = 150.0;
+/// A body further off the neighbours' line than this is none, mm.
+const MAX_OFF_LINE_MM: f64 = 25.0;
+/// A distance of neighbours above this multiple of the median one hides a body between them.
+const GAP_FACTOR: f64 = 1.6;
+/// A height above this multiple of the median one is two bodies.
+const MERGED_FACTOR: f64 = 1.6;
+/// A disc's voxels tell its tilt when it is this much longer than high.
+const DISC_ELONGATION: f64 = 1.6;
+
+/// One vertebral body.
+///
+/// Positions and directions are in mm along the grid's own axes: across slices, down rows, along columns
+/// to the back.
+#[derive(Debug, Clone)]
+pub struct Vertebra {
+    /// Its name, by counting up from the sacrum.
+    pub level: Level,
+    /// Its value in [`Spine::labels`].
+    pub label: u16,
+    /// Its centre, mm.
+    pub centre: Vec3,
+    /// Unit direction out of the body through the superior endplate.
+    pub superior: Vec3,
+    /// Unit direction out of the body through the inferior endplate.
+    pub inferior: Vec3,
+    /// Unit direction from front to back, in the slice's plane.
+    pub posterior: Vec3,
+    /// Height through the middle, mm.
+    pub height_mm: f64,
+    /// Depth from front to back, mm.
+    pub depth_mm: f64,
+    /// Volume, mm³.
+    pub volume_mm3: f64,
+}
+
+/// The vertebrae of one exam, from the lowest up.
+#[derive(Debug)]
+pub struct Spine {
+    /// From S1, or the lowest seen, up.
+    pub vertebrae: Vec<Vertebra>,
+    /// Each voxel's vertebra, 0 for none, on T1's grid.
+    pub labels: Array3<u16>,
+    /// How far the numbering can be trusted, 0 to 1: lowered when S1 isn't seen or a body is missing.
+    pub confidence: f32,
+}
+
+struct Body {
+    label: u16,
+    centre: Vec3,
+    is_s1: bool,
+}
+
+impl Spine {
+    /// Parts the bodies, orders them from the sacrum up and names them.
+    pub fn find(segmentation: &Segmentation) -> (Spine, Vec<QualityFlag>) {
+        let grid = &segmentation.t1_ratio.grid;
+        let mut quality = Vec::new();
+        let mut labels = part_bodies(segmentation.anatomy.view(), grid);
+        let mut bodies = measure(&labels, segmentation.anatomy.view(), grid);
+        if divide_merged(&mut labels, &bodies, grid) {
+            quality.push(QualityFlag::BodiesDivided);
+            bodies = measure(&labels, segmentation.anatomy.view(), grid);
+        }
+        bodies.sort_by(|a, b| b.centre[1].total_cmp(&a.centre[1]));
+        let mut bodies = without_sacral_remains(bodies);
+        drop_off_line(&mut bodies);
+
+        let s1_seen = bodies.first().is_some_and(|b| b.is_s1);
+        let levels = name(&bodies, s1_seen, &mut quality);
+        let mut confidence = 1.0;
+        if !s1_seen {
+            quality.push(QualityFlag::S1NotSeen);
+            confidence *= 0.4;
+        }
+        if quality.contains(&QualityFlag::LevelGap) {
+            confidence *= 0.6;
+        }
+        let above_sacrum = bodies.len() - usize::from(s1_seen);
+        if above_sacrum < 5 {
+            quality.push(QualityFlag::FewLevels);
+            confidence *= 0.8;
+        }
+
+        let discs = segmentation.anatomy.mapv(|class| class == anatomy::DISC);
+        let normals: Vec<Vec3> = bodies
+            .windows(2)
+            .map(|pair| disc_normal(&discs, pair[0].centre, pair[1].centre, grid))
+            .collect();
+        let vertebrae: Vec<Vertebra> = bodies
+            .iter()
+            .zip(&levels)
+            .enumerate()
+            .map(|(i, (body, level))| {
+                let below = i.checked_sub(1).and_then(|k| normals.get(k)).copied();
+                let above = normals.get(i).copied();
+                let superior = above.or(below).unwrap_or([0.0, -1.0, 0.0]);
+                let inferior = below.or(above).unwrap_or([0.0, -1.0, 0.0]).map(|x| -x);
+                Vertebra::measure(body, *level, superior, inferior, &labels, grid)
+            })
+            .collect();
+        keep_labels(&mut labels, &vertebrae);
+        (Spine { vertebrae, labels, confidence }, quality)
+    }
+
+    /// The vertebra a voxel belongs to.
+    pub fn vertebra_at(&self, at: [usize; 3]) -> Option<&Vertebra> {
+        let label = *self.labels.get(at)?;
+        self.vertebrae.iter().find(|v| v.label == label)
+    }
+}
+
+impl Vertebra {
+    fn measure(
+        body: &Body,
+        level: Level,
+        superior: Vec3,
+        inferior: Vec3,
+        labels: &Array3<u16>,
+        grid: &Grid,
+    ) -> Vertebra {
+        let up = unit(std::array::from_fn(|k| superior[k] - inferior[k]));
+        // At right angles to "up", in the slice's plane, towards larger columns.
+        let posterior = unit([0.0, -up[2], up[1]]).map(|x| if up[1] < 0.0 { -x } else { x });
+        let mut along = [Vec::new(), Vec::new()];
+        for (at, label) in labels.indexed_iter() {
+            if *label == body.label {
+                let off = minus(position(at, grid), body.centre);
+                along[0].push(dot(off, up));
+                along[1].push(dot(off, posterior));
+            }
+        }
+        let volume_mm3 = along[0].len() as f64 * grid.voxel_mm3();
+        let pixel = grid.spacing[1].max(grid.spacing[2]);
+        // 2nd to 98th percentile: endplates are concave and corners are worn.
+        let [height_mm, depth_mm] = along.map(|values| spread(values, 0.02, 0.98) + pixel);
+        Vertebra {
+            level,
+            label: body.label,
+            centre: body.centre,
+            superior,
+            inferior,
+            posterior,
+            height_mm,
+            depth_mm,
+            volume_mm3,
+        }
+    }
+
+    /// Height above the centre along the body's own axis, mm.
+    pub(super) fn height_of(&self, at: Vec3) -> f64 {
+        let up = unit(std::array::from_fn(|k| self.superior[k] - self.inferior[k]));
+        dot(minus(at, self.centre), up)
+    }
+
+    /// Distance behind the centre, mm.
+    pub(super) fn depth_of(&self, at: Vec3) -> f64 {
+        dot(minus(at, self.centre), self.posterior)
+    }
+}
+
+/// Labels each body: thin bridges are cut by shrinking, the parts grown back into the mask.
+fn part_bodies(anatomy: ArrayView3<u8>, grid: &Grid) -> Array3<u16> {
+    let pixel_mm = [grid.spacing[1], grid.spacing[2]];
+    let class = |wanted: u8| {
+        let mask = anatomy.mapv(|class| class == wanted);
+        mask::close(mask.view(), CLOSE_MM, pixel_mm)
+    };
+    let mut labels = Array3::<u16>::zeros(anatomy.dim());
+    let mut offset = 0;
+    for wanted in [anatomy::VERTEBRA, anatomy::S1] {
+        let mut mask = class(wanted);
+        // Closing must not reach into what the network calls disc, canal or the other kind of body.
+        Zip::from(&mut mask).and(anatomy).for_each(|set, class| {
+            *set &= *class == wanted || *class == anatomy::BACKGROUND;
+        });
+        let core = mask::erode(mask.view(), PART_MM, pixel_mm);
+        let (count, mut parts) = mask::components(core.view());
+        let reach = (PART_MM / pixel_mm[0].min(pixel_mm[1])).ceil() as usize + 2;
+        mask::spread(&mut parts, mask.view(), reach);
+        Zip::from(&mut labels).and(&parts).for_each(|label, part| {
+            if *part != 0 && *label == 0 {
+                *label = part + offset;
+            }
+        });
+        offset += count as u16;
+    }
+    labels
+}
+
+/// Centre of each labelled body that is large enough to be one.
+fn measure(labels: &Array3<u16>, anatomy: ArrayView3<u8>, grid: &Grid) -> Vec<Body> {
+    let largest = usize::from(labels.iter().copied().max().unwrap_or(0));
+    let mut sums = vec![([0.0; 3], 0usize, 0usize); largest + 1];
+    let mut areas = vec![vec![0usize; grid.shape[0]]; largest + 1];
+    for (at, label) in labels.indexed_iter().filter(|(_, l)| **l != 0) {
+        let label = usize::from(*label);
+        let (sum, count, s1) = &mut sums[label];
+        for (sum, x) in sum.iter_mut().zip(position(at, grid)) {
+            *sum += x;
+        }
+        *count += 1;
+        *s1 += usize::from(anatomy[at] == anatomy::S1);
+        areas[label][at.0] += 1;
+    }
+    let pixel_mm2 = grid.spacing[1] * grid.spacing[2];
+    (1..=largest)
+        .filter(|l| {
+            let area = areas[*l].iter().copied().max().unwrap_or(0);
+            area as f64 * pixel_mm2 >= MIN_AREA_MM2
+        })
+        .map(|l| {
+            let (sum, count, s1) = sums[l];
+            let centre = sum.map(|x| x / count as f64);
+            Body { label: l as u16, centre, is_s1: 2 * s1 > count }
+        })
+        .collect()
+}
+
+/// Divides bodies much higher than the median at their middle. True if any was.
+fn divide_merged(labels: &mut Array3<u16>, bodies: &[Body], grid: &Grid) -> bool {
+    let mut heights = Vec::new();
+    for body in bodies {
+        let rows: Vec<f64> = labels
+            .indexed_iter()
+            .filter(|(_, l)| **l == body.label)
+            .map(|(at, _)| position(at, grid)[1])
+            .collect();
+        heights.push(spread(rows, 0.05, 0.95));
+    }
+    let typical = median(heights.clone());
+    let mut next = labels.iter().copied().max().unwrap_or(0);
+    let mut divided = false;
+    for (body, height) in bodies.iter().zip(heights) {
+        if body.is_s1 || bodies.len() < 3 || height < MERGED_FACTOR * typical {
+            continue;
+        }
+        next += 1;
+        divided = true;
+        for (at, label) in labels.indexed_iter_mut() {
+            if *label == body.label && position(at, grid)[1] < body.centre[1] {
+                *label = next;
+            }
+        }
+    }
+    divided
+}
+
+/// Of the parts called S1 keeps the uppermost, and drops whatever lies below it.
+///
+/// Sorted from the lowest up, so a fragment of S2 comes before S1.
+fn without_sacral_remains(bodies: Vec<Body>) -> Vec<Body> {
+    match bodies.iter().rposition(|b| b.is_s1) {
+        Some(s1) => bodies.into_iter().skip(s1).collect(),
+        None => bodies,
+    }
+}
+
+/// Drops parts far from the line through their neighbours: posterior elements, vessels.
+fn drop_off_line(bodies: &mut Vec<Body>) {
+    while bodies.len() >= 4 {
+        let off = |i: usize| {
+            let [a, b] = match i {
+                0 => [1, 2],
+                i if i + 1 == bodies.len() => [i - 2, i - 1],
+                i => [i - 1, i + 1],
+            }
+            .map(|k| bodies[k].centre);
+            let direction = unit(minus(b, a));
+            let d = minus(bodies[i].centre, a);
+            let along = dot(d, direction);
+            norm(std::array::from_fn(|k| d[k] - along * direction[k]))
+        };
+        // S1 lies off the line by nature: the lumbosacral angle.
+        let worst = (1..bodies.len()).max_by(|a, b| off(*a).total_cmp(&off(*b)));
+        match worst.filter(|w| off(*w) > MAX_OFF_LINE_MM) {
+            Some(worst) => drop(bodies.remove(worst)),
+            None => break,
+        }
+    }
+}
+
+/// Names the bodies upwards. A gap as wide as a body counts as one that was missed.
+fn name(bodies: &[Body], s1_seen: bool, quality: &mut Vec<QualityFlag>) -> Vec<Level> {
+    let steps: Vec<f64> =
+        bodies.windows(2).map(|p| norm(minus(p[0].centre, p[1].centre))).collect();
+    let typical = median(steps.clone());
+    let mut count = usize::from(!s1_seen);
+    let mut levels = Vec::new();
+    for i in 0..bodies.len() {
+        if i > 0 {
+            count += 1;
+            if steps.len() >= 3 && steps[i - 1] > GAP_FACTOR * typical {
+                count += 1;
+                quality.push(QualityFlag::LevelGap);
+            }
+        }
+        match Level::above_sacrum(count) {
+            Some(level) => levels.push(level),
+            None => break,
+        }
+    }
+    levels
+}
+
+/// Direction at right angles to the disc between two bodies, upwards.
+///
+/// The disc's own outline tells its tilt best (S1's plateau leans far off the line of the centres);
+/// without a disc to measure, the line of the centres stands in.
+fn disc_normal(discs: &Array3<bool>, lower: Vec3, upper: Vec3, grid: &Grid) -> Vec3 {
+    let line = unit(minus(upper, lower));
+    let middle: Vec3 = std::array::from_fn(|k| (lower[k] + upper[k]) / 2.0);
+    let reach = norm(minus(upper, lower)) / 2.0;
+    let points: Vec<[f64; 2]> = discs
+        .indexed_iter()
+        .filter(|(_, set)| **set)
+        .map(|(at, _)| minus(position(at, grid), middle))
+        .filter(|d| dot(*d, line).abs() < reach && norm(*d) < 1.5 * reach)
+        .map(|d| [d[1], d[2]])
+        .collect();
+    const ENOUGH: usize = 60;
+    if points.len() < ENOUGH {
+        return line;
+    }
+    let n = points.len() as f64;
+    let mean = [0, 1].map(|k| points.iter().map(|p| p[k]).sum::<f64>() / n);
+    let moment = |i: usize, j: usize| {
+        points.iter().map(|p| (p[i] - mean[i]) * (p[j] - mean[j])).sum::<f64>() / n
+    };
+    let (yy, xx, xy) = (moment(0, 0), moment(1, 1), moment(0, 1));
+    // Angle of the long axis against the columns, and both variances (2x2 eigenproblem).
+    let angle = 0.5 * (2.0 * xy).atan2(xx - yy);
+    let half_difference = ((xx - yy) / 2.0).hypot(xy);
+    let (long, short) = ((xx + yy) / 2.0 + half_difference, (xx + yy) / 2.0 - half_difference);
+    if long.sqrt() < DISC_ELONGATION * short.max(1e-6).sqrt() {
+        return line;
+    }
+    let normal = [0.0, -angle.cos(), angle.sin()];
+    let normal = if dot(normal, line) < 0.0 { normal.map(|x| -x) } else { normal };
+    // A normal far off the line of the centres is a mistake of the segmentation.
+    const MAX_TILT_COSINE: f64 = 0.64; // 50 degrees
+    if dot(normal, line) > MAX_TILT_COSINE { normal } else { line }
+}
+
+/// Clears the labels of parts that got no name.
+fn keep_labels(labels: &mut Array3<u16>, vertebrae: &[Vertebra]) {
+    labels.mapv_inplace(|l| if vertebrae.iter().any(|v| v.label == l) { l } else { 0 });
+}
+
+/// A voxel's place in mm along the grid's axes.
+pub(super) fn position(at: (usize, usize, usize), grid: &Grid) -> Vec3 {
+    let index = [at.0, at.1, at.2];
+    std::array::from_fn(|k| index[k] as f64 * grid.spacing[k])
+}
+
+fn minus(a: Vec3, b: Vec3) -> Vec3 {
+    std::array::from_fn(|k| a[k] - b[k])
+}
+
+pub(super) fn dot(a: Vec3, b: Vec3) -> f64 {
+    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+}
+
+fn norm(a: Vec3) -> f64 {
+    dot(a, a).sqrt()
+}
+
+fn unit(a: Vec3) -> Vec3 {
+    let length = norm(a).max(1e-9);
+    a.map(|x| x / length)
+}
+
+fn median(values: Vec<f64>) -> f64 {
+    quantile(values, 0.5)
+}
+
+fn spread(values: Vec<f64>, low: f64, high: f64) -> f64 {
+    quantile(values.clone(), high) - quantile(values, low)
+}
+
+fn quantile(mut values: Vec<f64>, q: f64) -> f64 {
+    if values.is_empty() {
+        return 0.0;
+    }
+    let index = ((values.len() - 1) as f64 * q).round() as usize;
+    *values.select_nth_unstable_by(index, f64::total_cmp).1
+}

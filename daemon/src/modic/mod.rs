@@ -1,0 +1,100 @@
+//! Modic: from what the networks saw to findings a radiologist knows.
+//!
+//! Owns the levels (counted up from the sacrum), the endplates, the rule that types voxels, and what a
+//! finding is. Works on T1's grid with masks and ratios only; it knows no DICOM, no network, no file.
+
+mod config;
+mod endplates;
+mod findings;
+mod levels;
+mod typing;
+
+pub use config::Config;
+pub use findings::{Finding, OtherMarrowLesion, Third};
+pub use levels::{Spine, Vertebra};
+pub use typing::{Composition, voxel_type};
+
+use ndarray::Array3;
+use serde::{Deserialize, Serialize};
+
+use crate::segment::Segmentation;
+
+/// The voxel-wise result and all that is said about it.
+#[derive(Debug)]
+pub struct ModicResult {
+    /// The Modic map on T1's grid: 0 none, 1, 2, 3 by type, 4 indeterminate.
+    pub map: Array3<u8>,
+    /// The vertebrae found, from the sacrum up.
+    pub spine: Spine,
+    /// Modic changes, from the sacrum up, superior endplates before inferior ones.
+    pub findings: Vec<Finding>,
+    /// Changes that touch no endplate: never Modic.
+    pub other_marrow_lesions: Vec<OtherMarrowLesion>,
+    /// What makes the result doubtful.
+    pub quality: Vec<QualityFlag>,
+}
+
+/// Something that makes a result doubtful; the words go into every payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QualityFlag {
+    /// S1 was not seen: the lowest body was taken for L5.
+    S1NotSeen,
+    /// Fewer than five vertebrae above the sacrum are seen.
+    FewLevels,
+    /// A body between two others is missing; its level is left out of the count.
+    LevelGap,
+    /// Two bodies had grown together in the segmentation and were divided.
+    BodiesDivided,
+    /// Oedema over most of both bodies beside one disc: think of spondylodiscitis.
+    BothSidesOedema,
+    /// T2 covers only part of T1.
+    PartialOverlap,
+    /// Fewer than seven slices.
+    FewSlices,
+    /// A finding's probability lies near the threshold.
+    UncertainFinding,
+}
+
+/// A finding that covers this share of the vertebra's height is "most of the body".
+const MOST_OF_BODY_PERCENT: f32 = 60.0;
+/// A mean probability within this distance of the threshold is uncertain.
+const UNCERTAIN_BAND: f32 = 0.15;
+/// Fewer slices than this raise a flag.
+const ENOUGH_SLICES: usize = 7;
+
+/// Turns a segmentation into findings.
+pub fn analyse(segmentation: &Segmentation, config: &Config) -> ModicResult {
+    let (spine, mut quality) = Spine::find(segmentation);
+    let found = findings::find(segmentation, &spine, config);
+    if segmentation.anatomy.dim().0 < ENOUGH_SLICES {
+        quality.push(QualityFlag::FewSlices);
+    }
+    let certain = segmentation.threshold.max(config.min_probability) + UNCERTAIN_BAND;
+    if found.findings.iter().any(|f| f.probability < certain) {
+        quality.push(QualityFlag::UncertainFinding);
+    }
+    if both_sides_oedema(&found.findings) {
+        quality.push(QualityFlag::BothSidesOedema);
+    }
+    quality.sort();
+    quality.dedup();
+    ModicResult {
+        map: found.map,
+        spine,
+        findings: found.findings,
+        other_marrow_lesions: found.others,
+        quality,
+    }
+}
+
+fn both_sides_oedema(findings: &[Finding]) -> bool {
+    let wide = |f: &&Finding| f.pattern.starts_with('1') && f.height_percent > MOST_OF_BODY_PERCENT;
+    findings.iter().filter(wide).any(|a| {
+        findings.iter().filter(wide).any(|b| {
+            a.endplate != b.endplate
+                && a.endplate.disc().is_some()
+                && a.endplate.disc() == b.endplate.disc()
+        })
+    })
+}

@@ -1,0 +1,45 @@
+//! Report: what the exam's result is written as.
+//!
+//! Owns the finding document (the JSON that is published and kept), the Modic map as NIfTI and the picture
+//! for people. It writes into a folder it is given and knows neither where that lies nor who reads it.
+//! Nothing it writes names the patient; every form says "research use".
+
+mod document;
+mod map;
+mod picture;
+
+pub use document::{BundleUsed, DiscSummary, FindingBody, LIMITS, LevelSeen};
+
+use std::path::Path;
+
+use crate::domain::Volume;
+use crate::modic::ModicResult;
+
+/// File name of the finding document.
+pub const FINDING_FILE: &str = "finding.json";
+/// File name of the Modic map.
+pub const MAP_FILE: &str = "modic_map.nii.gz";
+/// File name of the picture.
+pub const PICTURE_FILE: &str = "findings.png";
+
+/// Why a result could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The map's file.
+    #[error("can't write the Modic map")]
+    Map(#[source] nifti::NiftiError),
+    /// The picture's file.
+    #[error("can't write the picture of the findings")]
+    Picture(#[source] image::ImageError),
+}
+
+/// Writes the map and the picture into `folder`. `t2` lies on T1's grid.
+pub fn write_pictures(
+    folder: &Path,
+    t1: &Volume,
+    t2: &Volume,
+    result: &ModicResult,
+) -> Result<(), ReportError> {
+    map::write(&folder.join(MAP_FILE), result.map.view(), &t1.grid).map_err(ReportError::Map)?;
+    picture::draw(t1, t2, result).save(folder.join(PICTURE_FILE)).map_err(ReportError::Picture)
+}

@@ -1,0 +1,172 @@
+//! The picture for people: for each slice with a finding, T1 and T2 side by side with the map over them.
+
+use font8x8::{BASIC_FONTS, UnicodeFonts};
+use image::{Rgb, RgbImage};
+use ndarray::{Array2, ArrayView2, Axis};
+
+use crate::domain::{ModicType, Volume};
+use crate::modic::ModicResult;
+use crate::volume::to_square_pixels;
+
+/// Pixels of the picture per mm.
+const PIXEL_MM: f64 = 0.6;
+/// No more slices than this are drawn: those with most findings.
+const MAX_SLICES: usize = 4;
+/// Height of the strip for text above each slice, pixels.
+const STRIP: u32 = 24;
+/// Height of the legend, pixels.
+const LEGEND: u32 = 64;
+/// Share of the map's colour over the picture.
+const OPACITY: f32 = 0.55;
+const WHITE: Rgb<u8> = Rgb([235, 235, 235]);
+
+/// Colours that the colour-blind tell apart (Okabe and Ito 2008).
+fn colour(kind: ModicType) -> (Rgb<u8>, &'static str) {
+    match kind {
+        ModicType::Type1 => (Rgb([213, 94, 0]), "TYPE 1"),
+        ModicType::Type2 => (Rgb([240, 228, 66]), "TYPE 2"),
+        ModicType::Type3 => (Rgb([86, 180, 233]), "TYPE 3"),
+        ModicType::Indeterminate => (Rgb([204, 121, 167]), "INDETERMINATE"),
+    }
+}
+
+/// Draws the slices that show the findings best, or the middle one where there is none.
+pub(crate) fn draw(t1: &Volume, t2: &Volume, result: &ModicResult) -> RgbImage {
+    let slices = slices_to_show(result, t1.grid.shape[0]);
+    let pixel_mm = [t1.grid.spacing[1], t1.grid.spacing[2]];
+    let square =
+        |v: &Volume, s: usize| to_square_pixels(v.data.index_axis(Axis(0), s), pixel_mm, PIXEL_MM);
+    let panel = square(t1, slices[0]);
+    let (height, width) = (panel.nrows() as u32, panel.ncols() as u32);
+    let mut picture =
+        RgbImage::new((2 * width).max(420), (height + STRIP) * slices.len() as u32 + LEGEND);
+    for (i, slice) in slices.iter().enumerate() {
+        let top = i as u32 * (height + STRIP);
+        for (k, (name, volume)) in [("T1", t1), ("T2", t2)].into_iter().enumerate() {
+            let at = [top + STRIP, k as u32 * width];
+            paint_grey(&mut picture, at, square(volume, *slice).view());
+            let map = result.map.index_axis(Axis(0), *slice);
+            paint_map(&mut picture, at, [height, width], map, pixel_mm);
+            let title = format!("{name}  slice {}/{}", slice + 1, t1.grid.shape[0]);
+            write(&mut picture, [top + 8, at[1] + 8], &title, WHITE);
+        }
+        for vertebra in &result.spine.vertebrae {
+            let [row, column] = [1, 2].map(|k| (vertebra.centre[k] / PIXEL_MM) as u32);
+            let label = vertebra.level.to_string();
+            write(&mut picture, [top + STRIP + row, column], &label, Rgb([120, 255, 120]));
+        }
+    }
+    let bottom = slices.len() as u32 * (height + STRIP);
+    let mut column = 8;
+    for kind in ModicType::ALL {
+        let (colour, name) = colour(kind);
+        for (r, c) in (0..10).flat_map(|r| (0..10).map(move |c| (r, c))) {
+            put(&mut picture, [bottom + 8 + r, column + c], colour);
+        }
+        write(&mut picture, [bottom + 9, column + 14], name, WHITE);
+        column += 14 + 8 * name.len() as u32 + 10;
+    }
+    let count = match result.findings.len() {
+        1 => "1 finding".to_owned(),
+        n => format!("{n} findings"),
+    };
+    write(&mut picture, [bottom + 28, 8], &format!("{count}; levels counted from S1"), WHITE);
+    write(&mut picture, [bottom + 46, 8], "RESEARCH USE, NOT FOR DIAGNOSIS", Rgb([255, 120, 120]));
+    picture
+}
+
+fn slices_to_show(result: &ModicResult, slices: usize) -> Vec<usize> {
+    let mut counts: Vec<(usize, usize)> = (0..slices)
+        .map(|s| (result.findings.iter().filter(|f| f.slice == s).count(), s))
+        .filter(|(n, _)| *n > 0)
+        .collect();
+    counts.sort_by(|a, b| b.0.cmp(&a.0));
+    counts.truncate(MAX_SLICES);
+    let mut shown: Vec<usize> = counts.into_iter().map(|(_, s)| s).collect();
+    shown.sort_unstable();
+    if shown.is_empty() { vec![slices / 2] } else { shown }
+}
+
+/// Paints a slice in grey, its 99th percentile white.
+fn paint_grey(picture: &mut RgbImage, at: [u32; 2], slice: ArrayView2<f32>) {
+    let mut values: Vec<f32> = slice.iter().copied().collect();
+    let index = values.len().saturating_sub(1) * 99 / 100;
+    let white = values.select_nth_unstable_by(index, f32::total_cmp).1.max(f32::MIN_POSITIVE);
+    for ((r, c), value) in slice.indexed_iter() {
+        let grey = (255.0 * (value / white).clamp(0.0, 1.0)) as u8;
+        put(picture, [at[0] + r as u32, at[1] + c as u32], Rgb([grey; 3]));
+    }
+}
+
+/// Lays the map's colours over a slice; its values are looked up, not interpolated.
+fn paint_map(
+    picture: &mut RgbImage,
+    at: [u32; 2],
+    size: [u32; 2],
+    map: ArrayView2<u8>,
+    pixel_mm: [f64; 2],
+) {
+    for (r, c) in (0..size[0]).flat_map(|r| (0..size[1]).map(move |c| (r, c))) {
+        let source = [(r, pixel_mm[0]), (c, pixel_mm[1])]
+            .map(|(i, mm)| ((f64::from(i) + 0.5) * PIXEL_MM / mm) as usize);
+        let Some(kind) = map.get(source).and_then(|v| ModicType::from_voxel_value(*v)) else {
+            continue;
+        };
+        let (colour, _) = colour(kind);
+        let [r, c] = [at[0] + r, at[1] + c];
+        if let Some(pixel) = picture.get_pixel_mut_checked(c, r) {
+            for (channel, over) in pixel.0.iter_mut().zip(colour.0) {
+                *channel =
+                    (f32::from(*channel) * (1.0 - OPACITY) + f32::from(over) * OPACITY) as u8;
+            }
+        }
+    }
+}
+
+/// Writes ASCII text with its upper left corner at `[row, column]`; what falls outside is cut off.
+fn write(picture: &mut RgbImage, [row, column]: [u32; 2], text: &str, colour: Rgb<u8>) {
+    for (i, glyph) in text.chars().filter_map(|c| BASIC_FONTS.get(c)).enumerate() {
+        for (r, bits) in (0u32..).zip(glyph) {
+            for c in (0u32..8).filter(|c| bits & (1 << c) != 0) {
+                put(picture, [row + r, column + 8 * i as u32 + c], colour);
+            }
+        }
+    }
+}
+
+fn put(picture: &mut RgbImage, [row, column]: [u32; 2], colour: Rgb<u8>) {
+    if let Some(pixel) = picture.get_pixel_mut_checked(column, row) {
+        *pixel = colour;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grey_levels_span_the_slice_and_text_leaves_ink() {
+        let mut picture = RgbImage::new(64, 32);
+        let ramp = Array2::from_shape_fn((10, 10), |(_, c)| c as f32);
+        paint_grey(&mut picture, [0, 0], ramp.view());
+        assert_eq!(picture.get_pixel(0, 5).0, [0; 3]);
+        assert_eq!(picture.get_pixel(9, 5).0, [255; 3]);
+        write(&mut picture, [20, 20], "L5", WHITE);
+        assert!(picture.pixels().filter(|p| **p == WHITE).count() > 15);
+        write(&mut picture, [30, 60], "cut off", WHITE);
+    }
+
+    #[test]
+    fn the_map_is_painted_where_its_voxels_are() {
+        let mut picture = RgbImage::new(20, 20);
+        let mut map = Array2::<u8>::zeros((10, 10));
+        map[[2, 7]] = 1;
+        paint_map(&mut picture, [0, 0], [12, 12], map.view(), [PIXEL_MM; 2]);
+        let painted: Vec<_> = picture
+            .enumerate_pixels()
+            .filter(|(_, _, p)| p.0 != [0; 3])
+            .map(|p| (p.0, p.1))
+            .collect();
+        assert_eq!(painted, [(7, 2)]);
+    }
+}

@@ -1,0 +1,227 @@
+//! The two networks, slice by slice, between T1's grid and the square pixels they were trained with.
+
+use std::ops::Range;
+use std::path::Path;
+
+use modic_models::{Bundle, BundleError, Normalisation, Shipped};
+use ndarray::{Array2, Array3, ArrayView3, Axis, Zip, s, stack};
+
+use super::{MarrowField, SegmentError, Segmentation, anatomy, normalise};
+use crate::domain::Volume;
+use crate::mask;
+use crate::volume::{from_square_pixels, to_square_pixels};
+
+/// Marrow counts as a reference this far inside the cortex, mm.
+pub const MARROW_DEPTH_MM: f64 = 2.0;
+/// The final reference keeps this far from every candidate, mm.
+const CANDIDATE_MARGIN_MM: f64 = 2.0;
+/// Network 2 sees this much around the vertebral bodies, mm.
+const MARGIN_MM: f64 = 20.0;
+/// Fewer voxels than this are no vertebral body, mm³.
+const MIN_BODIES_MM3: f64 = 1500.0;
+
+/// Both networks, loaded and verified.
+pub struct Segmenter {
+    vertebrae: Bundle,
+    modic: Bundle,
+}
+
+impl Segmenter {
+    /// The networks that ship inside the program.
+    pub fn shipped() -> Result<Segmenter, BundleError> {
+        Self::new(Bundle::shipped(Shipped::Vertebrae)?, Bundle::shipped(Shipped::Modic)?)
+    }
+
+    /// The networks of a folder that holds `vertebrae/` and `modic/`.
+    pub fn load(folder: &Path) -> Result<Segmenter, BundleError> {
+        Self::new(Bundle::load(&folder.join("vertebrae"))?, Bundle::load(&folder.join("modic"))?)
+    }
+
+    fn new(vertebrae: Bundle, modic: Bundle) -> Result<Segmenter, BundleError> {
+        expect(&vertebrae, &["t1"], &["background", "vertebra", "s1", "disc", "canal"])?;
+        expect(&modic, &["t1", "t2"], &["modic"])?;
+        for (bundle, normalisation) in
+            [(&vertebrae, Normalisation::Local), (&modic, Normalisation::Marrow)]
+        {
+            if bundle.manifest().input.normalisation != normalisation {
+                return Err(contract(bundle, format!("normalisation must be {normalisation:?}")));
+            }
+        }
+        Ok(Segmenter { vertebrae, modic })
+    }
+
+    /// Name, version and digest of both bundles, for results and for the cache's key.
+    pub fn bundles(&self) -> [(&str, &str, &str); 2] {
+        [&self.vertebrae, &self.modic]
+            .map(|b| (b.manifest().name.as_str(), b.manifest().version.as_str(), b.digest()))
+    }
+
+    /// Segments one exam; `t2` lies on T1's grid. `on_slice` is called twice for every slice.
+    ///
+    /// # Errors
+    /// No vertebral bodies are seen, a series is black where they lie, or a network fails.
+    pub fn segment(
+        &mut self,
+        t1: &Volume,
+        t2: &Volume,
+        on_slice: &mut dyn FnMut(),
+    ) -> Result<Segmentation, SegmentError> {
+        let anatomy = self.anatomy(t1, on_slice)?;
+        let bodies = anatomy.mapv(|class| class == anatomy::VERTEBRA || class == anatomy::S1);
+        let bodies_mm3 = bodies.iter().filter(|b| **b).count() as f64 * t1.grid.voxel_mm3();
+        if bodies_mm3 < MIN_BODIES_MM3 {
+            return Err(SegmentError::NoVertebrae);
+        }
+        let pixel_mm = [t1.grid.spacing[1], t1.grid.spacing[2]];
+        let marrow = mask::erode(bodies.view(), MARROW_DEPTH_MM, pixel_mm);
+        let t1_ratio = ratio("T1", t1, &marrow)?;
+        let t2_ratio = ratio("T2", t2, &marrow)?;
+        let modic_probability = self.changes(&t1_ratio, &t2_ratio, bodies.view(), on_slice)?;
+        let threshold = self.modic.manifest().output.threshold.unwrap_or(0.5);
+
+        // Now that the candidates are known, the reference is taken again without them: a large change
+        // pulls the field towards itself.
+        let changed = modic_probability.mapv(|p| p >= threshold);
+        let mut normal = mask::dilate(changed.view(), CANDIDATE_MARGIN_MM, pixel_mm);
+        Zip::from(&mut normal)
+            .and(&marrow)
+            .for_each(|normal, marrow| *normal = *marrow && !*normal);
+        let t1_ratio = ratio("T1", t1, &normal).unwrap_or(t1_ratio);
+        let t2_ratio = ratio("T2", t2, &normal).unwrap_or(t2_ratio);
+        Ok(Segmentation { anatomy, t1_ratio, t2_ratio, modic_probability, threshold })
+    }
+
+    /// Network 1 over every slice.
+    fn anatomy(
+        &mut self,
+        t1: &Volume,
+        on_slice: &mut dyn FnMut(),
+    ) -> Result<Array3<u8>, BundleError> {
+        let pixel = self.vertebrae.manifest().input.pixel_mm;
+        let [_, row_mm, column_mm] = t1.grid.spacing;
+        let mut classes = Array3::zeros(t1.data.dim());
+        for (slice, mut classes) in t1.data.outer_iter().zip(classes.outer_iter_mut()) {
+            let square = to_square_pixels(slice, [row_mm, column_mm], pixel);
+            let input = normalise::local(square.view(), pixel).insert_axis(Axis(0));
+            let logits = self.vertebrae.run(input.view())?;
+            let mut best = Array2::from_elem(slice.dim(), f32::NEG_INFINITY);
+            for (class, probability) in (0u8..).zip(softmax(logits).outer_iter()) {
+                let map = from_square_pixels(probability, slice.dim(), [row_mm, column_mm], pixel);
+                Zip::from(&mut classes).and(&mut best).and(&map).for_each(|at, best, p| {
+                    if p > best {
+                        (*at, *best) = (class, *p);
+                    }
+                });
+            }
+            on_slice();
+        }
+        Ok(classes)
+    }
+
+    /// Network 2 over every slice, on the part of it where vertebral bodies are.
+    fn changes(
+        &mut self,
+        t1_ratio: &Volume,
+        t2_ratio: &Volume,
+        bodies: ArrayView3<bool>,
+        on_slice: &mut dyn FnMut(),
+    ) -> Result<Array3<f32>, BundleError> {
+        let pixel = self.modic.manifest().input.pixel_mm;
+        let [_, row_mm, column_mm] = t1_ratio.grid.spacing;
+        let [rows, columns] = surroundings(bodies, [row_mm, column_mm]);
+        let mut probability = Array3::zeros(t1_ratio.data.dim());
+        for (index, bodies) in bodies.outer_iter().enumerate() {
+            on_slice();
+            if !bodies.iter().any(|b| *b) {
+                continue;
+            }
+            let part = s![index, rows.clone(), columns.clone()];
+            let channels = [t1_ratio, t2_ratio]
+                .map(|v| to_square_pixels(v.data.slice(part), [row_mm, column_mm], pixel));
+            let input = stack(Axis(0), &[channels[0].view(), channels[1].view()])
+                .expect("both channels are resampled from one grid");
+            let mut logits = self.modic.run(input.view())?;
+            logits.mapv_inplace(|x| 1.0 / (1.0 + (-x).exp()));
+            let mut target = probability.slice_mut(part);
+            let shape = target.dim();
+            let map = logits.index_axis(Axis(0), 0);
+            target.assign(&from_square_pixels(map, shape, [row_mm, column_mm], pixel));
+        }
+        Ok(probability)
+    }
+}
+
+/// A series divided by its marrow reference.
+fn ratio(
+    series: &'static str,
+    signal: &Volume,
+    marrow: &Array3<bool>,
+) -> Result<Volume, SegmentError> {
+    MarrowField::fit(signal, marrow.view())
+        .map(|field| field.ratio(signal))
+        .map_err(|source| SegmentError::Marrow { series, source })
+}
+
+/// Rows and columns that hold all bodies and [`MARGIN_MM`] around them.
+fn surroundings(bodies: ArrayView3<bool>, pixel_mm: [f64; 2]) -> [Range<usize>; 2] {
+    let (_, rows, columns) = bodies.dim();
+    let mut low = [rows, columns];
+    let mut high = [0, 0];
+    for ((_, r, c), _) in bodies.indexed_iter().filter(|(_, b)| **b) {
+        for (k, at) in [r, c].into_iter().enumerate() {
+            low[k] = low[k].min(at);
+            high[k] = high[k].max(at + 1);
+        }
+    }
+    std::array::from_fn(|k| {
+        let margin = (MARGIN_MM / pixel_mm[k]).ceil() as usize;
+        low[k].saturating_sub(margin)..(high[k] + margin).min([rows, columns][k])
+    })
+}
+
+/// Probabilities over the classes, in place of logits `[class, row, column]`.
+fn softmax(mut logits: Array3<f32>) -> Array3<f32> {
+    for mut pixel in logits.lanes_mut(Axis(0)) {
+        let largest = pixel.fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+        pixel.mapv_inplace(|x| (x - largest).exp());
+        let sum = pixel.sum();
+        pixel.mapv_inplace(|x| x / sum);
+    }
+    logits
+}
+
+/// Checks that a bundle is the one this stage was written for.
+fn expect(bundle: &Bundle, channels: &[&str], classes: &[&str]) -> Result<(), BundleError> {
+    let manifest = bundle.manifest();
+    if manifest.input.channels != channels {
+        return Err(contract(bundle, format!("input.channels must be {channels:?}")));
+    }
+    if manifest.output.classes != classes {
+        return Err(contract(bundle, format!("output.classes must be {classes:?}")));
+    }
+    Ok(())
+}
+
+fn contract(bundle: &Bundle, problem: String) -> BundleError {
+    BundleError::Contract { bundle: bundle.manifest().name.clone(), problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softmax_sums_to_one_and_bears_large_logits() {
+        let p = softmax(Array3::from_shape_vec((2, 1, 2), vec![1e4, 0.0, 0.0, 0.0]).unwrap());
+        assert_eq!(p[[0, 0, 0]], 1.0);
+        assert_eq!(p[[1, 0, 1]], 0.5);
+    }
+
+    #[test]
+    fn surroundings_keep_within_the_picture() {
+        let mut bodies = Array3::from_elem((2, 100, 90), false);
+        bodies[[1, 5, 60]] = true;
+        bodies[[0, 9, 62]] = true;
+        assert_eq!(surroundings(bodies.view(), [1.0, 2.0]), [0..30, 50..73]);
+    }
+}

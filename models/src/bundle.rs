@@ -1,0 +1,112 @@
+//! A bundle: loaded, verified, ready to run.
+
+use std::path::Path;
+
+use ndarray::{Array3, ArrayView3};
+use sha2::{Digest, Sha256};
+
+use crate::golden::GoldenCase;
+use crate::network::Network;
+use crate::{BundleError, Manifest};
+
+/// Fraction of the golden case's pixels that must get the class they should.
+///
+/// Integer rounding may differ by one step between runtimes, which moves a pixel on a border now and then.
+const GOLDEN_AGREEMENT: f64 = 0.995;
+
+/// One network that was verified when it was loaded.
+pub struct Bundle {
+    manifest: Manifest,
+    network: Network,
+}
+
+impl Bundle {
+    /// Loads a bundle's folder: `manifest.toml`, `network.onnx`, `golden.bin`.
+    ///
+    /// # Errors
+    /// A file is missing, isn't the one the manifest names, the network doesn't parse, or the golden
+    /// case comes out otherwise than where the bundle was made.
+    pub fn load(folder: &Path) -> Result<Bundle, BundleError> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            std::fs::read(&path).map_err(|source| BundleError::Read { path, source })
+        };
+        let manifest = read("manifest.toml")?;
+        Self::verify(&String::from_utf8_lossy(&manifest), &read("network.onnx")?, &read("golden.bin")?)
+    }
+
+    /// Verifies a bundle's three files and makes it ready.
+    pub(crate) fn verify(manifest: &str, onnx: &[u8], golden: &[u8]) -> Result<Bundle, BundleError> {
+        let manifest = Manifest::parse(manifest)?;
+        check_digest(&manifest, "network.onnx", onnx, &manifest.sha256)?;
+        check_digest(&manifest, "golden.bin", golden, &manifest.golden_sha256)?;
+        let case = GoldenCase::parse(golden)
+            .map_err(|problem| BundleError::Golden { bundle: manifest.name.clone(), problem })?;
+        let input = &manifest.input;
+        let network = Network::parse(onnx, input.channels.len(), input.size_multiple)
+            .map_err(|cause| runtime_error(&manifest, "parsing the network", cause))?;
+        let mut bundle = Bundle { manifest, network };
+        let agreement = case.agreement(bundle.run(case.input.view())?.view());
+        if agreement < GOLDEN_AGREEMENT {
+            return Err(BundleError::GoldenDiffers {
+                bundle: bundle.manifest.name,
+                agreement,
+                required: GOLDEN_AGREEMENT,
+            });
+        }
+        tracing::info!(
+            bundle = bundle.manifest.name,
+            version = bundle.manifest.version,
+            golden_agreement = agreement,
+            "loaded and verified a bundle"
+        );
+        Ok(bundle)
+    }
+
+    /// The manifest that came with the network.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What identifies the network in results: the SHA-256 of its ONNX file, lower-case hex.
+    pub fn digest(&self) -> &str {
+        &self.manifest.sha256
+    }
+
+    /// Runs one slice `[channel, row, column]`, normalised as the manifest says, with pixels of
+    /// [`crate::Input::pixel_mm`]; any size. Gives logits `[class, row, column]` of the same size.
+    ///
+    /// # Errors
+    /// The number of channels is wrong, the slice is empty or larger than 2048 pixels, or tract fails.
+    pub fn run(&mut self, slice: ArrayView3<f32>) -> Result<Array3<f32>, BundleError> {
+        let logits = self
+            .network
+            .run(slice)
+            .map_err(|cause| runtime_error(&self.manifest, "running the network", cause))?;
+        if logits.dim().0 != self.manifest.output.classes.len() {
+            return Err(BundleError::Contract {
+                bundle: self.manifest.name.clone(),
+                problem: format!("the network gives {} classes", logits.dim().0),
+            });
+        }
+        Ok(logits)
+    }
+}
+
+fn runtime_error(manifest: &Manifest, action: &'static str, cause: String) -> BundleError {
+    BundleError::Runtime { bundle: manifest.name.clone(), action, cause }
+}
+
+fn check_digest(
+    manifest: &Manifest,
+    file: &'static str,
+    bytes: &[u8],
+    expected: &str,
+) -> Result<(), BundleError> {
+    let found: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+    if found == expected {
+        return Ok(());
+    }
+    let (bundle, expected) = (manifest.name.clone(), expected.to_owned());
+    Err(BundleError::Digest { bundle, file, found, expected })
+}

@@ -1,0 +1,112 @@
+//! The built daemon as a child process.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::process::{Running, eventually, free_port};
+
+/// A `modicd run` with a state folder of its own; it can be killed and started again on it.
+pub struct Daemon {
+    /// Its DICOM port on 127.0.0.1.
+    pub dicom_port: u16,
+    /// Its state folder.
+    pub state: PathBuf,
+    config: PathBuf,
+    process: Option<Running>,
+}
+
+impl Daemon {
+    /// The program under test.
+    pub fn program() -> PathBuf {
+        let mut path = std::env::current_exe().expect("a test knows its own path");
+        path.pop();
+        if path.ends_with("deps") {
+            path.pop();
+        }
+        path.join("modicd")
+    }
+
+    /// Starts a daemon below `folder`; `more` is added to its configuration.
+    pub fn start(folder: &Path, mqtt_port: u16, more: &str) -> Daemon {
+        let dicom_port = free_port();
+        let state = folder.join("state");
+        std::fs::create_dir_all(&state).expect("the test's folder is writable");
+        let config = folder.join("modicd.toml");
+        let text = format!(
+            "state_dir = {state:?}\n\
+             [receive]\nbind = \"127.0.0.1:{dicom_port}\"\n\
+             [worker]\nquiet_period_s = 0.8\npoll_interval_s = 0.1\nanalyse_when_whole = false\n\
+             [mqtt]\nhost = \"127.0.0.1\"\nport = {mqtt_port}\nsite = \"test\"\ndevice = \"box\"\n\
+             backoff_initial_s = 0.1\nbackoff_max_s = 0.5\n{more}\n"
+        );
+        std::fs::write(&config, text).expect("the test's folder is writable");
+        let mut daemon = Daemon { dicom_port, state, config, process: None };
+        daemon.restart();
+        daemon
+    }
+
+    /// Starts it (again); returns when its DICOM port is open.
+    pub fn restart(&mut self) {
+        self.process = None;
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .expect("the test's folder is writable");
+        let child = Command::new(Daemon::program())
+            .arg("run")
+            .arg("--config")
+            .arg(&self.config)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the program is built");
+        self.process = Some(Running(child));
+        eventually(Duration::from_secs(30), "the daemon's DICOM port", || {
+            std::net::TcpStream::connect(("127.0.0.1", self.dicom_port)).ok()
+        });
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// SIGTERM, then waits for the end; gives the exit code.
+    pub fn stop(&mut self, limit: Duration) -> Option<i32> {
+        let mut running = self.process.take().expect("the daemon runs");
+        let id = running.0.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(sent.is_ok_and(|s| s.success()), "SIGTERM was sent");
+        eventually(limit, "the daemon's graceful end", || {
+            running.0.try_wait().expect("the child can be asked").map(|status| status.code())
+        })
+    }
+
+    /// True while the process lives.
+    pub fn is_alive(&mut self) -> bool {
+        self.process
+            .as_mut()
+            .is_some_and(|p| p.0.try_wait().expect("the child can be asked").is_none())
+    }
+
+    /// A line of /proc/PID/status in kB, such as `VmHWM` (peak resident memory) or `VmRSS`.
+    pub fn memory_kb(&self, field: &str) -> u64 {
+        let id = self.process.as_ref().expect("the daemon runs").0.id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("Linux has /proc");
+        status
+            .lines()
+            .find_map(|l| l.strip_prefix(field)?.trim_matches([':', ' ', '\t', 'k', 'B']).parse().ok())
+            .expect("the field is there")
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.config.with_file_name("modicd.log")
+    }
+}

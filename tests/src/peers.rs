@@ -1,0 +1,146 @@
+//! mosquitto and dcmtk.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::process::{Running, eventually, free_port};
+
+/// A mosquitto of the test's own.
+pub struct Broker {
+    /// Where it listens on 127.0.0.1.
+    pub port: u16,
+    config: PathBuf,
+    process: Option<Running>,
+}
+
+impl Broker {
+    /// Starts one that keeps nothing on disk; `folder` gets its configuration.
+    pub fn start(folder: &Path) -> Broker {
+        let port = free_port();
+        let config = folder.join("mosquitto.conf");
+        let text = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n\
+             max_queued_messages 0\nset_tcp_nodelay true\n"
+        );
+        std::fs::write(&config, text).expect("the test's folder is writable");
+        let mut broker = Broker { port, config, process: None };
+        broker.restart();
+        broker
+    }
+
+    /// Kills it: what it held in memory is gone.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it again on the same port.
+    pub fn restart(&mut self) {
+        self.process = None;
+        let child = Command::new("mosquitto")
+            .arg("-c")
+            .arg(&self.config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("mosquitto is installed (tests/run installs it)");
+        self.process = Some(Running(child));
+        eventually(Duration::from_secs(10), "mosquitto's port", || {
+            TcpStream::connect(("127.0.0.1", self.port)).ok()
+        });
+    }
+}
+
+/// One message a subscriber got.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// Its topic.
+    pub topic: String,
+    /// Its payload: JSON, or a plain word as a JSON string.
+    pub payload: Value,
+}
+
+/// A mosquitto_sub on every topic.
+pub struct Subscriber {
+    received: Arc<Mutex<Vec<Received>>>,
+    _process: Running,
+}
+
+impl Subscriber {
+    /// Subscribes; returns when the subscription stands.
+    pub fn start(broker: &Broker) -> Subscriber {
+        let mut child = Command::new("mosquitto_sub")
+            .args(["-h", "127.0.0.1", "-p", &broker.port.to_string()])
+            .args(["-q", "1", "-t", "#", "-F", "%t %p", "-d"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("mosquitto_sub is installed (tests/run installs it)");
+        let output = child.stdout.take().expect("standard output is piped");
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let subscribed = Arc::new(Mutex::new(false));
+        let (sink, ready) = (Arc::clone(&received), Arc::clone(&subscribed));
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if line.starts_with("Subscribed") {
+                    *ready.lock().expect("no reader panics") = true;
+                }
+                // With -d the tool's own chatter stands between the messages; a message starts with a topic.
+                let Some((topic, payload)) = line.split_once(' ') else { continue };
+                if !topic.contains('/') {
+                    continue;
+                }
+                let payload = serde_json::from_str(payload)
+                    .unwrap_or_else(|_| Value::String(payload.to_owned()));
+                sink.lock()
+                    .expect("no reader panics")
+                    .push(Received { topic: topic.to_owned(), payload });
+            }
+        });
+        let subscriber = Subscriber { received, _process: Running(child) };
+        eventually(Duration::from_secs(10), "the subscription", || {
+            subscribed.lock().expect("no reader panics").then_some(())
+        });
+        subscriber
+    }
+
+    /// Everything received so far, in order.
+    pub fn all(&self) -> Vec<Received> {
+        self.received.lock().expect("no reader panics").clone()
+    }
+
+    /// The payloads so far of topics that contain `part`, in order.
+    pub fn on(&self, part: &str) -> Vec<Value> {
+        self.all().into_iter().filter(|m| m.topic.contains(part)).map(|m| m.payload).collect()
+    }
+
+    /// Waits for the `n`-th payload (from 1) of topics that contain `part`.
+    pub fn wait_for(&self, part: &str, n: usize, limit: Duration) -> Value {
+        eventually(limit, &format!("message {n} on {part}"), || self.on(part).get(n - 1).cloned())
+    }
+}
+
+/// dcmtk's echoscu against a port; true if it was answered with Success.
+pub fn echoscu(port: u16) -> bool {
+    let output = Command::new("echoscu")
+        .args(["-aec", "MODICD", "127.0.0.1", &port.to_string()])
+        .output()
+        .expect("echoscu is installed (tests/run installs it)");
+    output.status.success()
+}
+
+/// dcmtk's storescu sends all files below a folder; its output is for assertions.
+pub fn storescu(port: u16, options: &[&str], folder: &Path) -> Output {
+    Command::new("storescu")
+        .args(["-v", "-aec", "MODICD", "+sd", "+r"])
+        .args(options)
+        .args(["127.0.0.1", &port.to_string()])
+        .arg(folder)
+        .output()
+        .expect("storescu is installed (tests/run installs it)")
+}
