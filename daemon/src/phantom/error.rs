@@ -1,0 +1,35 @@
+//! Why a phantom couldn't be written.
+
+use std::path::PathBuf;
+
+/// What failed, and on which file.
+#[derive(Debug, thiserror::Error)]
+pub enum PhantomError {
+    /// A folder or a text file.
+    #[error("can't write {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A NIfTI file.
+    #[error("can't write NIfTI file {}", path.display())]
+    Nifti {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: nifti::NiftiError,
+    },
+    /// A truth file as JSON.
+    #[error("can't write the truth to {}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
