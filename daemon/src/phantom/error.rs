@@ -23,6 +23,15 @@ pub enum PhantomError {
         #[source]
         source: nifti::NiftiError,
     },
+    /// A DICOM file.
+    #[error("can't write DICOM file {}", path.display())]
+    Dicom {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A truth file as JSON.
     #[error("can't write the truth to {}", path.display())]
     Json {

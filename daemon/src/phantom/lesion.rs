@@ -217,26 +217,49 @@ pub(super) struct Haemangioma {
 
 impl Haemangioma {
     /// Least distance from the endplates' surfaces, mm.
-    const CLEARANCE_MM: f32 = 4.0;
+    const CLEARANCE_MM: f32 = 3.0;
 
-    /// Draws one in body `index`, or `None` if the body is too low for it.
+    /// Draws one in body `index`, or `None` if there is no room clear of the endplates (a low or wedged
+    /// body, a Schmorl's node).
     pub(super) fn draw(
         draw: &mut Draw,
         index: usize,
         body: &Vertebra,
         palette: &Palette,
     ) -> Option<Haemangioma> {
-        let room = body.half[2] - 2.5 - Self::CLEARANCE_MM;
-        if room < 3.5 {
-            return None;
-        }
+        const TRIES: usize = 8;
+        (0..TRIES)
+            .map(|_| Self::anywhere(draw, index, body, palette))
+            .find(|ball| ball.clearance(body) > Self::CLEARANCE_MM)
+    }
+
+    fn anywhere(draw: &mut Draw, index: usize, body: &Vertebra, palette: &Palette) -> Haemangioma {
+        let room = (body.half[2] - 2.5 - Self::CLEARANCE_MM).max(3.5);
         let radius = draw.uniform(3.0, room);
         let z = draw.uniform(-1.0, 1.0) * (room - radius);
         let y = draw.uniform(-0.5, 0.4) * (body.half[1] - radius).max(0.0);
         let x = draw.uniform(-0.5, 0.5) * (body.half[0] - radius).max(0.0);
         let ratio = [draw.uniform(1.25, 1.75), draw.uniform(1.3, 1.9)];
         let signal = Signal::of_ratio(palette.marrow, ratio, 0.7);
-        Some(Haemangioma { body: index, centre: [x, y, z], radius, signal })
+        Haemangioma { body: index, centre: [x, y, z], radius, signal }
+    }
+
+    /// Its least distance, along the body's axis, from the endplates' surfaces; mm.
+    pub(super) fn clearance(&self, body: &Vertebra) -> f32 {
+        const STEPS: i32 = 6;
+        let mut least = f32::INFINITY;
+        for (i, j) in (-STEPS..=STEPS).flat_map(|i| (-STEPS..=STEPS).map(move |j| (i, j))) {
+            let [u, v] = [i, j].map(|n| n as f32 / STEPS as f32);
+            let Some(w) = Some(1.0 - u * u - v * v).filter(|w| *w >= 0.0).map(f32::sqrt) else {
+                continue;
+            };
+            for (side, sign) in [(EndplateSide::Superior, 1.0), (EndplateSide::Inferior, -1.0)] {
+                let offset = [u, v, sign * w].map(|d| d * self.radius);
+                let q = std::array::from_fn(|k| self.centre[k] + offset[k]);
+                least = least.min(body.depth(side, q));
+            }
+        }
+        least
     }
 
     /// Its signal at a point of its vertebra, or `None` outside it.

@@ -8,6 +8,7 @@
 //! gives each its signal, [`scene`] joins them into one function of space, [`render`] samples that into
 //! voxels, [`imaging`] adds what a scanner adds.
 
+mod dicom_files;
 mod error;
 mod imaging;
 mod lesion;
@@ -27,6 +28,7 @@ use imaging::{Coil, Disturbance};
 use random::Draw;
 use scene::Scene;
 
+pub use dicom_files::write_dicom;
 pub use error::PhantomError;
 pub use nifti_files::{write_dataset, write_truth};
 pub use settings::Settings;
@@ -135,3 +137,6 @@ fn turned([about_x, about_y, about_z]: [f64; 3]) -> [[f64; 3]; 3] {
         rotate(v, about_z, 0, 1)
     })
 }
+
+#[cfg(test)]
+mod tests;

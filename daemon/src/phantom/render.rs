@@ -5,6 +5,7 @@ use ndarray::Array3;
 use crate::domain::Grid;
 
 use super::scene::Scene;
+use super::truth::tissue_class;
 
 /// Where a slice is sampled, in shares of its thickness and of a pixel's side. The in-plane corners
 /// alternate between depths, so that four samples in depth and four in the plane cost eight.
@@ -64,59 +65,56 @@ pub(super) fn render(scene: &Scene, grid: &Grid, thickness_mm: f64) -> ([Clean; 
                 let [tissue, body, modic, lesion] = votes.winners();
                 maps.tissue[at] = tissue;
                 maps.bodies[at] = body;
-                // A voxel keeps a lesion only where its majority also is a named body.
-                maps.modic[at] = if body > 0 { modic } else { 0 };
-                maps.lesion[at] = if maps.modic[at] > 0 { lesion } else { 0 };
+                maps.modic[at] = modic;
+                maps.lesion[at] = lesion;
             }
         }
     }
     (images, maps)
 }
 
-/// Counts the samples of one voxel in four maps at once.
+/// The samples of one voxel: tissue, body, Modic type, lesion.
 #[derive(Default)]
 struct Votes {
-    cast: [[u8; SAMPLES.len()]; 4],
+    cast: [[u8; 4]; SAMPLES.len()],
     count: usize,
 }
 
 impl Votes {
     fn add(&mut self, values: [u8; 4]) {
-        for (map, value) in self.cast.iter_mut().zip(values) {
-            map[self.count] = value;
-        }
+        self.cast[self.count] = values;
         self.count += 1;
     }
 
-    /// The commonest value of each map; the larger of two equally common ones.
-    fn winners(mut self) -> [u8; 4] {
-        let modic = self.cast[2];
-        let lesion_votes = modic.iter().filter(|m| **m > 0).count();
-        std::array::from_fn(|k| {
-            let mut votes = self.cast[k];
-            // "Lesion or not" is decided first, then which; mixed voxels would lose otherwise.
-            if k >= 2 {
-                if 2 * lesion_votes < SAMPLES.len() {
-                    return 0;
-                }
-                for (vote, kind) in votes.iter_mut().zip(modic) {
-                    if kind == 0 {
-                        *vote = 0;
-                    }
-                }
-            }
-            self.cast[k] = votes;
-            commonest(&votes, k >= 2)
-        })
+    /// The voxel's value in the four maps. The tissue is decided first, by majority; then the body, if
+    /// the tissue is one; then whether it is a lesion (half of the samples), and only then which: a
+    /// voxel of mixed types is a lesion all the same.
+    fn winners(&self) -> [u8; 4] {
+        if self.cast.iter().all(|v| *v == self.cast[0]) {
+            return self.cast[0];
+        }
+        let tissue = self.commonest(0, |_| true);
+        if ![tissue_class::VERTEBRA, tissue_class::S1].contains(&tissue) {
+            return [tissue, 0, 0, 0];
+        }
+        let body = self.commonest(1, |v| v[0] == tissue);
+        let in_lesion = |v: &[u8; 4]| v[1] == body && v[2] > 0;
+        if 2 * self.cast.iter().filter(|v| in_lesion(v)).count() < SAMPLES.len() {
+            return [tissue, body, 0, 0];
+        }
+        let lesion = self.commonest(3, in_lesion);
+        let modic = self.commonest(2, |v| in_lesion(v) && v[3] == lesion);
+        [tissue, body, modic, lesion]
     }
-}
 
-/// The commonest value, zeros left out if `skip_zero`.
-fn commonest(values: &[u8], skip_zero: bool) -> u8 {
-    let mut best = (0, 0);
-    for &value in values.iter().filter(|v| !skip_zero || **v > 0) {
-        let count = values.iter().filter(|v| **v == value).count();
-        best = best.max((count, value));
+    /// The commonest value of one map among the samples that count; of equals the larger.
+    fn commonest(&self, map: usize, counts: impl Fn(&[u8; 4]) -> bool) -> u8 {
+        let votes = |value: u8| self.cast.iter().filter(|v| counts(v) && v[map] == value).count();
+        self.cast
+            .iter()
+            .filter(|v| counts(v))
+            .map(|v| (votes(v[map]), v[map]))
+            .max()
+            .map_or(0, |(_, value)| value)
     }
-    best.1
 }

@@ -161,7 +161,7 @@ impl Scene {
     /// Normal marrow: fat in patches, more of it around the vein's entry.
     fn marrow(&self, body: &Vertebra, q: Point) -> Signal {
         let shifted = [q[0] + 3.0 * body.centre[2], q[1], q[2]];
-        let patches = 0.05 * self.texture.at(shifted, 7.0) + 0.09 * self.texture.at(shifted, 2.1);
+        let patches = 0.05 * self.texture.at(shifted, 7.0) + 0.14 * self.texture.at(shifted, 2.6);
         let hilum = (1.0 - (q[2] / 5.0).abs()).max(0.0) * (q[1] / body.half[1]).max(0.0);
         let fat = self.palette.marrow_fat + body.fat_offset + patches + 0.06 * hilum;
         self.palette.marrow_of(fat)
