@@ -80,7 +80,7 @@ pub fn write_dicom(exam: &PhantomExam, seed: u64, out_dir: &Path) -> Result<(), 
 }
 
 fn put_patient_and_study(object: &mut InMemDicomObject, seed: u64) {
-    put(object, tags::PATIENT_NAME, VR::PN, "PHANTOM");
+    put(object, tags::PATIENT_NAME, VR::PN, "PHANTOM^LUMBAR SPINE");
     put(object, tags::PATIENT_ID, VR::LO, &format!("PHANTOM-{seed}"));
     put(object, tags::PATIENT_BIRTH_DATE, VR::DA, "19700101");
     put(object, tags::PATIENT_SEX, VR::CS, "O");

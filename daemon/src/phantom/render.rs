@@ -5,6 +5,7 @@ use ndarray::Array3;
 use crate::domain::Grid;
 
 use super::scene::Scene;
+use super::tissue::Signal;
 use super::truth::tissue_class;
 
 /// Where a slice is sampled, in shares of its thickness and of a pixel's side. The in-plane corners
@@ -49,6 +50,7 @@ pub(super) fn render(scene: &Scene, grid: &Grid, thickness_mm: f64) -> ([Clean; 
             for c in 0..grid.shape[2] {
                 let at = [s, r, c];
                 let mut votes = Votes::default();
+                let mut sum = Signal::default();
                 for offset in SAMPLES {
                     let index = [
                         s as f64 + offset[0] * in_slice,
@@ -56,11 +58,12 @@ pub(super) fn render(scene: &Scene, grid: &Grid, thickness_mm: f64) -> ([Clean; 
                         c as f64 + offset[2],
                     ];
                     let sample = scene.sample(grid.to_patient(index).map(|v| v as f32));
-                    for (k, image) in images.iter_mut().enumerate() {
-                        image.water[at] += share * sample.signal.water[k];
-                        image.fat[at] += share * sample.signal.fat[k];
-                    }
+                    sum = sum.plus(sample.signal);
                     votes.add([sample.tissue, sample.body, sample.modic, sample.lesion]);
+                }
+                for (k, image) in images.iter_mut().enumerate() {
+                    image.water[at] = share * sum.water[k];
+                    image.fat[at] = share * sum.fat[k];
                 }
                 let [tissue, body, modic, lesion] = votes.winners();
                 maps.tissue[at] = tissue;

@@ -24,8 +24,16 @@ pub(super) struct Sample {
     pub(super) lesion: u8,
 }
 
-/// Farthest a part of a vertebra lies from its body's middle, mm.
-const REACH_MM: f32 = 68.0;
+/// How far, in y and z (LPS, mm), a body with its discs lies from the body's middle.
+const BODY_BOX: [[f32; 2]; 2] = [[-36.0, 36.0], [-38.0, 38.0]];
+/// Likewise its arch and processes.
+const POSTERIOR_BOX: [[f32; 2]; 2] = [[-20.0, 80.0], [-60.0, 60.0]];
+
+/// Whether a point is in a box around a vertebra: a cheap way to skip most of them.
+fn near(body: &Vertebra, p: Point, [y, z]: [[f32; 2]; 2]) -> bool {
+    let (dy, dz) = (p[1] - body.centre[1], p[2] - body.centre[2]);
+    y[0] < dy && dy < y[1] && z[0] < dz && dz < z[1]
+}
 
 /// A patient.
 pub(super) struct Scene {
@@ -79,15 +87,18 @@ impl Scene {
         let mut dent = 0.0;
         let mut lower: Option<(usize, Point)> = None;
         for (i, body) in self.spine.bodies.iter().enumerate() {
-            if (p[2] - body.centre[2]).abs() > REACH_MM {
+            if !near(body, p, BODY_BOX) {
                 continue;
             }
             let q = body.to_local(p);
+            if q[0].abs() > 1.4 * body.half[0] || q[1].abs() > 1.4 * body.half[1] {
+                continue;
+            }
             match body.part(q) {
                 BodyPart::Outside => {}
                 part => return self.in_body(i, q, part),
             }
-            if let Some((k, below)) = lower
+            if let Some((k, below)) = lower.filter(|(k, _)| k + 1 == i)
                 && let Some(sample) = self.in_disc(k, below, q, &mut dent)
             {
                 return sample;
@@ -104,7 +115,7 @@ impl Scene {
             .spine
             .bodies
             .iter()
-            .filter(|b| (p[2] - b.centre[2]).abs() < REACH_MM)
+            .filter(|b| near(b, p, POSTERIOR_BOX))
             .find_map(|b| self.posterior_element(b, b.to_local(p)));
         match posterior {
             Some(signal) => Sample { signal, ..Sample::default() },

@@ -9,6 +9,9 @@ use super::tissue::{Palette, Signal};
 
 /// Lowest and highest z of the tables, mm.
 const Z_RANGE: [f32; 2] = [-190.0, 190.0];
+/// How far skin and fascia deviate from their tables, mm.
+const SKIN_WAVE: f32 = 1.5;
+const FASCIA_WAVE: f32 = 1.2;
 
 /// The body's cross-section at one height. Depths are y in LPS, mm.
 #[derive(Debug, Clone, Copy, Default)]
@@ -165,14 +168,17 @@ impl Surroundings {
 
     /// The signal of soft tissue at a point outside spine and canal.
     pub(super) fn soft(&self, s: &Section, p: Point, tex: &Texture, palette: &Palette) -> Signal {
-        let skin_wave = 1.5 * tex.at(p, 60.0);
-        if p[1] > s.skin + skin_wave {
-            return Signal::default();
+        // Chance is asked for only where it can decide: most points lie clear of skin and fascia.
+        if p[1] > s.skin - 2.0 - SKIN_WAVE {
+            let skin = s.skin + SKIN_WAVE * tex.at(p, 60.0);
+            if p[1] > skin {
+                return Signal::default();
+            }
+            if p[1] > skin - 2.0 {
+                return palette.muscle.scaled(0.7);
+            }
         }
-        if p[1] > s.skin + skin_wave - 2.0 {
-            return palette.muscle.scaled(0.7);
-        }
-        if p[1] > s.fascia + 1.2 * tex.at(p, 25.0) {
+        if p[1] > s.fascia - FASCIA_WAVE && p[1] > s.fascia + FASCIA_WAVE * tex.at(p, 25.0) {
             let septum = tex.at([p[0], p[1], 3.0 * p[2]], 12.0).abs() < 0.02;
             return palette.fat.scaled(if septum { 0.75 } else { 1.0 });
         }

@@ -109,7 +109,7 @@ fn without_noise_every_lesion_obeys_the_rule_of_its_type() {
 #[test]
 fn haemangiomas_touch_no_endplate_and_are_no_modic_change() {
     let mut seen = 0;
-    for seed in 0..40 {
+    for seed in 0..120 {
         let scene = scene(seed);
         for ball in &scene.haemangiomas {
             seen += 1;
@@ -125,7 +125,7 @@ fn haemangiomas_touch_no_endplate_and_are_no_modic_change() {
             assert_eq!(scene.sample(body.to_patient(ball.centre)).modic, 0);
         }
     }
-    assert!(seen > 3);
+    assert!(seen > 5, "{seen} haemangiomas");
 }
 
 #[test]

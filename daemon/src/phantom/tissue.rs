@@ -23,6 +23,12 @@ impl Signal {
         Signal { water: self.water.map(|s| s * gain), fat: self.fat.map(|s| s * gain) }
     }
 
+    /// The sum of two signals.
+    pub(super) fn plus(self, other: Signal) -> Signal {
+        let sum = |a: [f32; 2], b: [f32; 2]| [a[0] + b[0], a[1] + b[1]];
+        Signal { water: sum(self.water, other.water), fat: sum(self.fat, other.fat) }
+    }
+
     /// `1 - share` of this tissue and `share` of another.
     pub(super) fn mixed(self, other: Signal, share: f32) -> Signal {
         let part = |a: [f32; 2], b: [f32; 2]| [0, 1].map(|k| a[k] + (b[k] - a[k]) * share);
