@@ -4,9 +4,9 @@
 //! training set, with the truth beside them. Promises that the same seed and settings give the same exam
 //! on the same machine. Holds nothing of any person: all of it is formulas and chance.
 //!
-//! [`spine`] and [`surroundings`] say what lies where, [`lesion`] puts Modic changes into it, [`tissue`]
-//! gives each its signal, [`scene`] joins them into one function of space, [`render`] samples that into
-//! voxels, [`imaging`] adds what a scanner adds.
+//! `spine` and `surroundings` say what lies where, `lesion` puts Modic changes into it, `tissue` gives
+//! each its signal, `scene` joins them into one function of space, `render` samples that into voxels,
+//! `imaging` adds what a scanner adds.
 
 mod dicom_files;
 mod error;

@@ -1,12 +1,12 @@
 //! Tissues and the spin-echo signal they give.
 //!
 //! `S = PD (1 - exp(-TR/T1)) exp(-TE/T2)` for the water and the fat of a tissue apart, so that fat can be
-//! shifted along the readout. Relaxation times at 1.5 T / 3 T, ms:
-//! fat T1 288/371, T2 165/133, muscle T1 1130/1420, T2 35/32, cartilage and fluid likewise: Gold et al.,
-//! AJR 2004;183:343 (the long T2 of fat stands for its brightness in turbo spin echo); spinal cord T1 745/993,
-//! T2 74/78: Stanisz et al., MRM 2005;54:507; vertebral marrow as a whole T1 549/586, T2 49/49:
-//! de Bazelaire et al., Radiology 2004;230:652 - its water and fat parts here are chosen to sum to about
-//! that. Disc values follow T2 mapping studies (nucleus about 150 ms when young, 50 ms when degenerate).
+//! shifted along the readout. The relaxation times in [`Palette::new`] (ms, 1.5 T and 3 T) follow the
+//! literature to within its spread, no closer: fat and muscle Gold et al., AJR 2004;183:343, and Pai et
+//! al., MRI 2008;26:1215 (muscle T2 34 ± 7 ms, fat up to 143 ms, longer in turbo spin echo: hence fat's
+//! long T2 here); spinal cord Stanisz et al., MRM 2005;54:507; vertebral marrow as a whole de Bazelaire et
+//! al., Radiology 2004;230:652. Proton densities, disc (nucleus T2 150 ms when young, 50 ms when
+//! degenerate), vessels and the split of marrow into water and fat are set by eye against real images.
 
 use super::random::Draw;
 
