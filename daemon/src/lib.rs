@@ -1,8 +1,19 @@
-//! x
+//! `modicd` finds Modic changes in lumbar-spine MRI beside the scanner.
+//!
+//! The modules are the stages of an exam's way, in its order:
+//! [`receive`] → [`study`] → [`volume`] → [`segment`] → [`modic`] → [`report`]; [`analysis`] joins the middle
+//! five. ARCHITECTURE.md tells the whole story.
+
+pub mod analysis;
+pub mod broker;
+pub mod deliver;
 pub mod domain;
 pub mod mask;
 pub mod modic;
 pub mod phantom;
+pub mod receive;
 pub mod report;
 pub mod segment;
+pub mod store;
+pub mod study;
 pub mod volume;
