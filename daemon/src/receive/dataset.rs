@@ -41,7 +41,7 @@ pub(super) struct Identity {
 ///
 /// # Errors
 /// [`Reason::Truncated`], [`Reason::Malformed`], [`Reason::TooLarge`], [`Reason::MissingUid`],
-/// [`Reason::InvalidUid`]; [`Reason::Unreadable`] when reading fails.
+/// [`Reason::InvalidUid`], [`Reason::MissingPixelData`]; [`Reason::Unreadable`] when reading fails.
 pub(super) fn identify(
     reader: &mut (impl Read + Seek),
     start: u64,
@@ -53,12 +53,13 @@ pub(super) fn identify(
     }
     let mut found = Found::default();
     Elements::new(reader, start, end).walk(encoding, &mut found)?;
-    Ok(Identity {
+    let identity = Identity {
         study_instance_uid: uid(found.study)?,
         series_instance_uid: uid(found.series)?,
         sop_instance_uid: uid(found.instance)?,
         sop_class_uid: uid(found.class)?,
-    })
+    };
+    if found.pixels { Ok(identity) } else { Err(Reason::MissingPixelData.into()) }
 }
 
 #[derive(Default)]
@@ -67,6 +68,7 @@ struct Found {
     series: Option<String>,
     instance: Option<String>,
     class: Option<String>,
+    pixels: bool,
 }
 
 impl Found {
@@ -170,6 +172,7 @@ impl<R: Read + Seek> Elements<R> {
         while self.position < end {
             let tag = self.tag(end)?;
             let header = self.header_after(tag, encoding, end)?;
+            found.pixels |= tag == PIXEL_DATA;
             match (found.slot(tag), header.defined_length()) {
                 (Some(slot), Ok(length)) if length <= MAX_UID_FIELD => {
                     *slot = Some(self.text(length)?);
@@ -328,4 +331,103 @@ fn implicit_vr((group, element): (u16, u16)) -> VR {
 fn has_long_length(vr: VR) -> bool {
     use VR::*;
     matches!(vr, OB | OD | OF | OL | OV | OW | SQ | SV | UC | UN | UR | UT | UV)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receive::testing::Sample;
+    use std::io::Cursor;
+
+    fn walk(set: &[u8], encoding: Encoding) -> Result<Identity, Reason> {
+        let end = set.len() as u64;
+        identify(&mut Cursor::new(set), 0, end, encoding).map_err(|refusal| refusal.reason)
+    }
+
+    fn explicit(set: &[u8]) -> Result<Identity, Reason> {
+        walk(set, Encoding::ExplicitLittleEndian)
+    }
+
+    /// An element in explicit encoding with a 4-byte length.
+    fn long_element(tag: [u8; 4], vr: &[u8; 2], length: u32, value: &[u8]) -> Vec<u8> {
+        [&tag, &vr[..], &[0, 0], &length.to_le_bytes(), value].concat()
+    }
+
+    #[test]
+    fn an_instance_is_known_by_its_own_uids_in_both_encodings() {
+        let sample = Sample::default();
+        let identity = explicit(&sample.explicit()).unwrap();
+        // not by those of the image it refers to, which stand in a sequence
+        assert_eq!(identity.sop_instance_uid, sample.sop_instance_uid);
+        assert_eq!(identity.study_instance_uid, sample.study_instance_uid);
+        assert_eq!(walk(&sample.implicit(), Encoding::ImplicitLittleEndian), Ok(identity));
+    }
+
+    #[test]
+    fn a_data_set_cut_anywhere_is_never_whole() {
+        for (set, encoding) in [
+            (Sample::default().explicit(), Encoding::ExplicitLittleEndian),
+            (Sample::default().implicit(), Encoding::ImplicitLittleEndian),
+        ] {
+            for cut in 0..set.len() {
+                assert!(walk(&set[..cut], encoding).is_err(), "cut at {cut} of {}", set.len());
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_that_lie_are_found_at_every_depth() {
+        let sample = Sample::default().explicit();
+        let huge = long_element([0x21, 0, 0x10, 0x10], b"OB", 0xffff_fff0, b"");
+        assert_eq!(explicit(&[&sample[..], &huge].concat()), Err(Reason::Truncated));
+        let item = [&[0xfe, 0xff, 0, 0xe0], &(huge.len() as u32).to_le_bytes()[..], &huge].concat();
+        let nested = long_element([0x21, 0, 0x11, 0x10], b"SQ", item.len() as u32, &item);
+        assert_eq!(explicit(&[&sample[..], &nested].concat()), Err(Reason::Truncated));
+    }
+
+    #[test]
+    fn sequences_without_length_and_compressed_pixels_are_walked_through() {
+        let mut sample = Sample::default();
+        sample.pixels.clear();
+        let mut set = sample.explicit();
+        set.truncate(set.len() - 12);
+        let item = [0xfe, 0xff, 0, 0xe0];
+        let (item_end, end) =
+            ([0xfe, 0xff, 0x0d, 0xe0, 0, 0, 0, 0], [0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0]);
+        let undefined = u32::MAX.to_le_bytes();
+        // implicitly encoded content, as PS3.5, 6.2.2 has it for UN
+        let content = [0x21, 0, 0x10, 0x10, 2, 0, 0, 0, b'h', b'i'];
+        let unknown = [&item[..], &undefined, &content, &item_end, &end].concat();
+        set.extend(long_element([0x21, 0, 0x11, 0x10], b"UN", u32::MAX, &unknown));
+        let fragments = [&item[..], &[0; 4], &item, &[2, 0, 0, 0, 9, 9], &end].concat();
+        set.extend(long_element([0xe0, 0x7f, 0x10, 0], b"OB", u32::MAX, &fragments));
+        assert!(explicit(&set).is_ok());
+        assert_eq!(explicit(&set[..set.len() - 8]), Err(Reason::Truncated));
+    }
+
+    #[test]
+    fn nesting_without_end_is_malformed_and_costs_no_stack() {
+        let mut set = Sample::default().explicit();
+        let level = [
+            long_element([0x40, 0, 0x75, 0x02], b"SQ", u32::MAX, b""),
+            [&[0xfe, 0xff, 0, 0xe0], &u32::MAX.to_le_bytes()[..]].concat(),
+        ]
+        .concat();
+        set.extend(level.repeat(100_000));
+        assert_eq!(explicit(&set), Err(Reason::Malformed));
+    }
+
+    #[test]
+    fn uids_must_be_there_and_be_text() {
+        let with = |study: &str| {
+            let sample = Sample { study_instance_uid: study.to_owned(), ..Sample::default() };
+            explicit(&sample.explicit()).map(|identity| identity.study_instance_uid)
+        };
+        assert_eq!(with(""), Err(Reason::MissingUid));
+        assert_eq!(with("  "), Err(Reason::MissingUid));
+        assert_eq!(with("1.2\n3"), Err(Reason::InvalidUid));
+        assert_eq!(with(&"1".repeat(65)), Err(Reason::InvalidUid));
+        assert_eq!(with(&"1".repeat(300)), Err(Reason::InvalidUid));
+        assert_eq!(with(" 1.2.3 "), Ok("1.2.3".to_owned()));
+    }
 }

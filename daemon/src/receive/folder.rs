@@ -194,3 +194,102 @@ fn sorted_entries(folder: &Path) -> io::Result<Vec<DirEntry>> {
     entries.sort_by_key(DirEntry::file_name);
     Ok(entries)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receive::testing::{RecordingSink, Sample, scratch_store};
+    use std::sync::atomic::Ordering;
+    use tempfile::TempDir;
+
+    struct Fixture {
+        folder: TempDir,
+        _root: TempDir,
+        sink: Arc<RecordingSink>,
+        watcher: FolderWatcher,
+    }
+
+    fn fixture() -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, store) = scratch_store();
+        let sink = Arc::new(RecordingSink::default());
+        let watcher = FolderWatcher::new(folder.path().to_owned(), store, sink.clone());
+        Fixture { folder, _root: root, sink, watcher }
+    }
+
+    impl Fixture {
+        fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+            let path = self.folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, bytes).unwrap();
+            path
+        }
+
+        fn scan(&mut self) -> usize {
+            self.watcher.scan(&|| false).unwrap();
+            self.sink.stored.lock().unwrap().len()
+        }
+    }
+
+    #[test]
+    fn a_file_is_taken_once_it_has_stopped_growing() {
+        let mut f = fixture();
+        let set = Sample::default().explicit();
+        let path = f.write("patient/study/IM1", &set[..100]);
+        assert_eq!(f.scan(), 0);
+        f.write("patient/study/IM1", &set);
+        assert_eq!(f.scan(), 0, "it changed since the last scan");
+        assert_eq!(f.scan(), 1);
+        assert!(!path.exists());
+        assert_eq!(f.scan(), 1);
+    }
+
+    #[test]
+    fn refused_files_are_set_aside_with_the_reason_and_reported_once() {
+        let mut f = fixture();
+        let path = f.write("a/notes.txt", b"not an image");
+        f.scan();
+        f.scan();
+        let aside = f.folder.path().join("refused/a/notes.txt");
+        assert!(!path.exists());
+        assert_eq!(fs::read(&aside).unwrap(), b"not an image");
+        let note = fs::read_to_string(aside.with_extension("txt.reason")).unwrap();
+        assert!(note.starts_with("not_dicom\n"), "{note}");
+        f.scan();
+        f.scan();
+        let refused = f.sink.refused.lock().unwrap();
+        assert_eq!(refused.len(), 1);
+        assert_eq!(refused[0].counts, BTreeMap::from([(Reason::NotDicom, 1)]));
+    }
+
+    #[test]
+    fn links_and_unfinished_names_are_left_alone() {
+        let mut f = fixture();
+        let outside = tempfile::tempdir().unwrap();
+        let target = outside.path().join("IM1");
+        fs::write(&target, Sample::default().explicit()).unwrap();
+        let link = |name: &str, to: &Path| {
+            std::os::unix::fs::symlink(to, f.folder.path().join(name)).unwrap();
+        };
+        link("file", &target);
+        link("folder", outside.path());
+        f.write(".IM2.part", &Sample::numbered(2).explicit());
+        f.scan();
+        assert_eq!(f.scan(), 0);
+        assert!(target.exists() && f.folder.path().join(".IM2.part").exists());
+        assert!(!f.folder.path().join(REFUSED).exists());
+    }
+
+    #[test]
+    fn a_file_stays_while_the_index_fails() {
+        let mut f = fixture();
+        f.sink.fails.store(true, Ordering::SeqCst);
+        let path = f.write("IM1", &Sample::default().explicit());
+        f.scan();
+        assert_eq!(f.scan(), 0);
+        assert!(path.exists());
+        f.sink.fails.store(false, Ordering::SeqCst);
+        assert_eq!(f.scan(), 1);
+        assert!(!path.exists() && f.sink.refused.lock().unwrap().is_empty());
+    }
+}

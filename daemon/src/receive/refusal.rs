@@ -22,6 +22,8 @@ pub enum Reason {
     MissingUid,
     /// One of these UIDs is longer than 64 characters or holds control characters.
     InvalidUid,
+    /// An image without pixels: not one, or a data set cut between two elements.
+    MissingPixelData,
     /// The data set's SOP class or instance is not the one that the C-STORE command announced.
     UidMismatch,
     /// Neither MR Image Storage nor Enhanced MR Image Storage.
@@ -49,6 +51,7 @@ impl Reason {
             Reason::Malformed => "malformed",
             Reason::MissingUid => "missing_uid",
             Reason::InvalidUid => "invalid_uid",
+            Reason::MissingPixelData => "missing_pixel_data",
             Reason::UidMismatch => "uid_mismatch",
             Reason::SopClassNotSupported => "sop_class_not_supported",
             Reason::TransferSyntaxNotSupported => "transfer_syntax_not_supported",
@@ -68,6 +71,7 @@ impl Reason {
             Reason::Malformed => "The data set's structure is damaged.",
             Reason::MissingUid => "A study, series, instance or class UID is missing.",
             Reason::InvalidUid => "A study, series, instance or class UID is not valid.",
+            Reason::MissingPixelData => "The image has no pixel data.",
             Reason::UidMismatch => "The data set is not the instance that was announced.",
             Reason::SopClassNotSupported => "This is not an MR image.",
             Reason::TransferSyntaxNotSupported => "The transfer syntax is not supported.",
@@ -90,9 +94,10 @@ impl Reason {
             Reason::TooLarge | Reason::StorageFailed | Reason::IndexFailed => {
                 Status::OUT_OF_RESOURCES
             }
-            Reason::MissingUid | Reason::InvalidUid | Reason::UidMismatch => {
-                Status::DATA_SET_DOES_NOT_MATCH_SOP_CLASS
-            }
+            Reason::MissingUid
+            | Reason::InvalidUid
+            | Reason::MissingPixelData
+            | Reason::UidMismatch => Status::DATA_SET_DOES_NOT_MATCH_SOP_CLASS,
             Reason::SopClassNotSupported => Status::SOP_CLASS_NOT_SUPPORTED,
             Reason::NotDicom
             | Reason::Truncated
