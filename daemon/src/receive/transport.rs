@@ -79,6 +79,9 @@ impl PduStream {
         &mut self,
         max_length: impl FnOnce(u8) -> Option<u32>,
     ) -> Result<Pdu, TransportError> {
+        // Peers that leave Nagle's algorithm on, as dcmtk does, hold the data set back until the command is
+        // acknowledged: 40 ms an instance with delayed acknowledgements. The kernel forgets the option.
+        self.stream.set_quickack(true)?;
         let mut header = [0; HEADER_BYTES];
         self.read_exact(0, &mut header).await?;
         let [pdu_type, _, length @ ..] = header;
