@@ -29,6 +29,9 @@ pub(super) const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 /// No test waits longer than this for a peer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Appends an element: tag, VR, value.
+type PutElement = dyn Fn(&mut Vec<u8>, (u16, u16), &str, &[u8]);
+
 /// A minimal MR instance with a sequence in it.
 #[derive(Clone)]
 pub(super) struct Sample {
@@ -82,7 +85,7 @@ impl Sample {
         })
     }
 
-    fn encode(&self, put: &dyn Fn(&mut Vec<u8>, (u16, u16), &str, &[u8])) -> Vec<u8> {
+    fn encode(&self, put: &PutElement) -> Vec<u8> {
         let mut set = Vec::new();
         put(&mut set, (0x0008, 0x0016), "UI", &even(&self.sop_class_uid));
         put(&mut set, (0x0008, 0x0018), "UI", &even(&self.sop_instance_uid));
