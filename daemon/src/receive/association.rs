@@ -1,0 +1,364 @@
+//! One association, from its request to its end.
+
+use super::command::{Command, Operation, Status};
+use super::config::Config;
+use super::message::{Assembler, Event, InvalidMessage};
+use super::negotiation::{self, Service, negotiate};
+use super::refusal::{Origin, Reason, Refusal, RefusedInstances};
+use super::spool::{Change, Claim};
+use super::transport::{PduStream, TransportError, abort};
+use super::upload::{Destination, Upload};
+use crate::domain::AeTitle;
+use dicom_ul::pdu::{AbortRQServiceProviderReason, AssociationRQ, PDataValue, PDataValueType, Pdu};
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+/// What all associations share.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) destination: Destination,
+    /// One permit per association; taken when its request is known, so that silent connections hold none.
+    pub(super) associations: Semaphore,
+}
+
+/// How an association ended, other than by release.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    #[error(transparent)]
+    Message(#[from] InvalidMessage),
+    #[error("the peer used a presentation context that was not accepted")]
+    UnknownContext,
+    #[error("the peer sent a response, and nothing had been asked of it")]
+    UnexpectedResponse,
+    #[error("the peer aborted")]
+    AbortedByPeer,
+    #[error("the peer was silent for too long")]
+    Silent,
+    #[error("the association lasted too long")]
+    TooLong,
+    #[error("the daemon stops")]
+    Stopping,
+}
+
+impl Ended {
+    /// The A-ABORT due to the peer, if any.
+    fn last_pdu(&self) -> Option<Pdu> {
+        use AbortRQServiceProviderReason as Reason;
+        match self {
+            Ended::Transport(error) => error.abort(),
+            Ended::AbortedByPeer => None,
+            Ended::Message(_) => Some(abort(Reason::InvalidPduParameter)),
+            Ended::UnknownContext => Some(abort(Reason::UnexpectedPduParameter)),
+            Ended::UnexpectedResponse | Ended::Silent | Ended::TooLong | Ended::Stopping => {
+                Some(abort(Reason::ReasonNotSpecified))
+            }
+        }
+    }
+}
+
+/// Serves a connection to its end. `stop` aborts the association.
+pub(super) async fn run(
+    stream: TcpStream,
+    peer: IpAddr,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+) {
+    let mut stream = PduStream::new(stream);
+    let request = tokio::select! {
+        request = read_request(&mut stream, &shared.config) => request,
+        () = stop.cancelled() => Err(Ended::Stopping),
+    };
+    let request = match request {
+        Ok(request) => request,
+        Err(why) => {
+            debug!(%peer, %why, "A connection ended without an association request.");
+            return stream.finish(why.last_pdu()).await;
+        }
+    };
+    let calling_ae = negotiation::calling_ae(&request);
+    let calling = calling_ae.as_ref().map_or("", AeTitle::as_str);
+    let agreed = negotiate(&request, &shared.config).and_then(|agreement| {
+        let permit = shared.associations.try_acquire();
+        permit.map(|p| (agreement, p)).map_err(|_| negotiation::local_limit_exceeded())
+    });
+    let (agreement, _permit) = match agreed {
+        Ok(agreed) => agreed,
+        Err(rejection) => {
+            let reason = &rejection.source;
+            warn!(%peer, calling_ae = calling, %reason, "An association was rejected.");
+            return stream.finish(Some(rejection.into())).await;
+        }
+    };
+    let contexts = agreement.contexts.len();
+    debug!(%peer, calling_ae = calling, contexts, "An association was accepted.");
+
+    let started = Instant::now();
+    let mut session = Session::new(stream, &shared, agreement.contexts, agreement.peer_max_pdu);
+    let ended = tokio::select! {
+        ended = session.serve(agreement.answer.into()) => ended,
+        () = sleep(shared.config.association_timeout()) => Err(Ended::TooLong),
+        () = stop.cancelled() => Err(Ended::Stopping),
+    };
+    let Session { stream, tally, .. } = session;
+    let refused = tally.refused.values().sum::<u64>();
+    let elapsed_s = started.elapsed().as_secs_f32();
+    match &ended {
+        Ok(()) => info!(
+            %peer, calling_ae = calling, new = tally.new, replaced = tally.replaced,
+            unchanged = tally.unchanged, refused, elapsed_s, "An association was released."
+        ),
+        Err(why) => warn!(
+            %peer, calling_ae = calling, new = tally.new, replaced = tally.replaced,
+            unchanged = tally.unchanged, refused, elapsed_s, %why, "An association broke off."
+        ),
+    }
+    report_refused(&shared, Origin::Association { peer, calling_ae }, tally.refused).await;
+    let last = match ended {
+        Ok(()) => Some(Pdu::ReleaseRP),
+        Err(why) => why.last_pdu(),
+    };
+    stream.finish(last).await;
+}
+
+async fn read_request(stream: &mut PduStream, config: &Config) -> Result<AssociationRQ, Ended> {
+    match timeout(config.request_timeout(), stream.read_request()).await {
+        Err(_) => Err(Ended::Silent),
+        Ok(Ok(Pdu::AssociationRQ(request))) => Ok(request),
+        Ok(Ok(_)) => Err(Ended::AbortedByPeer),
+        Ok(Err(e)) => Err(e.into()),
+    }
+}
+
+async fn report_refused(shared: &Shared, origin: Origin, counts: BTreeMap<Reason, u64>) {
+    if counts.is_empty() {
+        return;
+    }
+    let sink = Arc::clone(&shared.destination.sink);
+    let refused = RefusedInstances { origin, counts };
+    let reported = tokio::task::spawn_blocking(move || sink.refused(&refused)).await;
+    if reported.is_err() {
+        warn!("The refused instances could not be reported.");
+    }
+}
+
+/// What came of an association's instances.
+#[derive(Default)]
+struct Tally {
+    new: u64,
+    replaced: u64,
+    unchanged: u64,
+    refused: BTreeMap<Reason, u64>,
+}
+
+/// A request whose data set is being received.
+enum Receiving {
+    /// To be stored.
+    Instance(Command, Box<Upload>),
+    /// To be discarded, then answered so.
+    Discarded(Command, Answer),
+}
+
+#[derive(Clone, Copy)]
+enum Answer {
+    Status(Status),
+    Refused(Reason),
+}
+
+/// What a command leads to.
+enum Plan {
+    Store(Claim),
+    Answer(Answer),
+    Ignore,
+    Abort,
+}
+
+fn plan(command: &Command, service: &Service) -> Plan {
+    match (command.operation(), service) {
+        (Operation::Echo, Service::Verification) => Plan::Answer(Answer::Status(Status::SUCCESS)),
+        (Operation::Echo, Service::Storage(_)) => {
+            Plan::Answer(Answer::Status(Status::SOP_CLASS_NOT_SUPPORTED))
+        }
+        (Operation::Store, Service::Verification) => {
+            Plan::Answer(Answer::Refused(Reason::SopClassNotSupported))
+        }
+        (Operation::Store, &Service::Storage(transfer_syntax)) => {
+            match (command.sop_class_uid.clone(), command.sop_instance_uid.clone()) {
+                (Some(sop_class_uid), Some(sop_instance_uid)) if command.has_data_set => {
+                    Plan::Store(Claim { transfer_syntax, sop_class_uid, sop_instance_uid })
+                }
+                _ => Plan::Answer(Answer::Refused(Reason::InvalidCommand)),
+            }
+        }
+        // of a request that has been answered already
+        (Operation::Cancel, _) if !command.has_data_set => Plan::Ignore,
+        (Operation::Response, _) => Plan::Abort,
+        (Operation::Cancel | Operation::Other, _) => {
+            Plan::Answer(Answer::Status(Status::UNRECOGNIZED_OPERATION))
+        }
+    }
+}
+
+struct Session<'a> {
+    stream: PduStream,
+    shared: &'a Shared,
+    contexts: HashMap<u8, Service>,
+    peer_max_pdu: u32,
+    assembler: Assembler,
+    /// The request of the current message, with the context it came on.
+    receiving: Option<(u8, Receiving)>,
+    tally: Tally,
+}
+
+impl<'a> Session<'a> {
+    fn new(
+        stream: PduStream,
+        shared: &'a Shared,
+        contexts: HashMap<u8, Service>,
+        peer_max_pdu: u32,
+    ) -> Session<'a> {
+        Session {
+            stream,
+            shared,
+            contexts,
+            peer_max_pdu,
+            assembler: Assembler::default(),
+            receiving: None,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Serves the association until the peer asks for its release.
+    async fn serve(&mut self, answer: Pdu) -> Result<(), Ended> {
+        self.write(&answer).await?;
+        let idle = self.shared.config.idle_timeout();
+        let max_pdu = self.shared.config.max_pdu_bytes;
+        loop {
+            let pdu = timeout(idle, self.stream.read_pdu(max_pdu)).await;
+            match pdu.map_err(|_| Ended::Silent)?? {
+                Pdu::PData { data } => {
+                    for value in data {
+                        self.take(value).await?;
+                    }
+                }
+                Pdu::ReleaseRQ => return Ok(()),
+                Pdu::AbortRQ { .. } => return Err(Ended::AbortedByPeer),
+                // a release was never asked for
+                _ => return Err(TransportError::UnexpectedType(6).into()),
+            }
+        }
+    }
+
+    async fn take(&mut self, value: PDataValue) -> Result<(), Ended> {
+        match self.assembler.push(value)? {
+            None => Ok(()),
+            Some(Event::Command { context_id, command }) => self.begin(context_id, command).await,
+            Some(Event::DataSet { fragment, last }) => {
+                let (context_id, mut receiving) =
+                    self.receiving.take().expect("a data set follows a command that announced it");
+                if let Receiving::Instance(_, upload) = &mut receiving {
+                    upload.push(&fragment).await;
+                }
+                if last {
+                    self.complete(context_id, receiving).await
+                } else {
+                    self.receiving = Some((context_id, receiving));
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    /// A command is whole: answers it, or waits for its data set.
+    async fn begin(&mut self, context_id: u8, command: Command) -> Result<(), Ended> {
+        let service = self.contexts.get(&context_id).ok_or(Ended::UnknownContext)?;
+        let has_data_set = command.has_data_set;
+        let receiving = match plan(&command, service) {
+            Plan::Ignore => return Ok(()),
+            Plan::Abort => return Err(Ended::UnexpectedResponse),
+            Plan::Answer(answer) => Receiving::Discarded(command, answer),
+            Plan::Store(claim) => {
+                let upload = Upload::new(self.shared.destination.clone(), claim);
+                Receiving::Instance(command, Box::new(upload))
+            }
+        };
+        if has_data_set {
+            self.receiving = Some((context_id, receiving));
+            Ok(())
+        } else {
+            self.complete(context_id, receiving).await
+        }
+    }
+
+    /// A message is whole: carries it out and answers.
+    async fn complete(&mut self, context_id: u8, receiving: Receiving) -> Result<(), Ended> {
+        let (command, answer) = match receiving {
+            Receiving::Discarded(command, answer) => (command, answer),
+            Receiving::Instance(command, upload) => match upload.finish().await {
+                Ok(stored) => {
+                    let study_ref = &stored.study_ref;
+                    debug!(%study_ref, change = ?stored.change, "An instance was stored.");
+                    *match stored.change {
+                        Change::New => &mut self.tally.new,
+                        Change::Replaced => &mut self.tally.replaced,
+                        Change::Unchanged => &mut self.tally.unchanged,
+                    } += 1;
+                    (command, Answer::Status(Status::SUCCESS))
+                }
+                Err(refusal) => {
+                    log_failure(&refusal);
+                    (command, Answer::Refused(refusal.reason))
+                }
+            },
+        };
+        let response = match answer {
+            Answer::Status(status) => command.response(status, None),
+            Answer::Refused(reason) => {
+                *self.tally.refused.entry(reason).or_default() += 1;
+                command.response(reason.status(), Some(reason.code()))
+            }
+        };
+        self.respond(context_id, &response).await
+    }
+
+    /// Sends a command set, in pieces if the peer takes only short PDUs.
+    async fn respond(&mut self, presentation_context_id: u8, set: &[u8]) -> Result<(), Ended> {
+        const VALUE_HEADER_BYTES: usize = 6;
+        let mut pieces = set.chunks(self.peer_max_pdu as usize - VALUE_HEADER_BYTES).peekable();
+        while let Some(piece) = pieces.next() {
+            let value = PDataValue {
+                presentation_context_id,
+                value_type: PDataValueType::Command,
+                is_last: pieces.peek().is_none(),
+                data: piece.to_vec(),
+            };
+            self.write(&Pdu::PData { data: vec![value] }).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, pdu: &Pdu) -> Result<(), Ended> {
+        let idle = self.shared.config.idle_timeout();
+        timeout(idle, self.stream.write(pdu)).await.map_err(|_| Ended::Silent)?.map_err(Ended::from)
+    }
+}
+
+/// Failures of this machine are worth a line each; faults of the peer are counted.
+fn log_failure(refusal: &Refusal) {
+    let reason = refusal.reason.code();
+    if refusal.reason.is_transient() {
+        warn!(reason, cause = refusal.cause(), "An instance could not be stored.");
+    } else {
+        debug!(reason, "An instance was refused.");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,295 @@
+//! The watched folder: a second way in, for machines that can copy files but not speak DICOM.
+//!
+//! A file is taken once two scans found it with the same size and time of change. Then it goes the way of
+//! every instance, and is removed after the fsync; or it is moved to `refused/`, with the reason beside it.
+//! Symbolic links and anything that isn't a regular file are left alone, as are names that begin with a dot,
+//! which copying tools give to unfinished files.
+
+use super::config::Config;
+use super::ingest::ingest_file;
+use super::refusal::{Origin, Reason, Refusal, RefusedInstances};
+use super::spool::StoredInstance;
+use super::upload::Destination;
+use super::{InstanceSink, InstanceStore};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, DirEntry};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+const REFUSED: &str = "refused";
+/// Folders in folders, as PACS exports nest them (patient, study, series).
+const MAX_DEPTH: usize = 8;
+/// More files than this wait for the next scan.
+const MAX_FILES: usize = 20_000;
+
+/// Watches the configured folder until `shutdown`; returns at once if none is configured.
+pub async fn watch_folder(
+    config: &Config,
+    store: Arc<InstanceStore>,
+    sink: Arc<dyn InstanceSink>,
+    shutdown: CancellationToken,
+) {
+    let Some(folder) = config.watch_folder.clone() else { return };
+    info!(folder = %folder.display(), "A folder is watched.");
+    let mut watcher = FolderWatcher::new(folder, store, sink);
+    let mut ticks = interval(config.watch_interval());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let stop = shutdown.clone();
+        let scanned = tokio::task::spawn_blocking(move || {
+            let result = watcher.scan(&|| stop.is_cancelled());
+            (watcher, result)
+        });
+        match scanned.await {
+            Ok((back, result)) => {
+                watcher = back;
+                if let Err(e) = result {
+                    warn!(error = %e, "The watched folder could not be read.");
+                }
+            }
+            Err(_) => {
+                warn!("The watch of the folder ended in a panic.");
+                return;
+            }
+        }
+    }
+}
+
+/// What two scans compare.
+type Look = (u64, SystemTime);
+
+/// Scans one folder again and again. Blocks: for blocking threads only.
+pub struct FolderWatcher {
+    folder: PathBuf,
+    destination: Destination,
+    /// The files of the last scan; no longer than [`MAX_FILES`].
+    seen: HashMap<PathBuf, Look>,
+}
+
+impl FolderWatcher {
+    /// A watcher that has seen nothing yet.
+    pub fn new(
+        folder: PathBuf,
+        store: Arc<InstanceStore>,
+        sink: Arc<dyn InstanceSink>,
+    ) -> FolderWatcher {
+        FolderWatcher { folder, destination: Destination { store, sink }, seen: HashMap::new() }
+    }
+
+    /// One scan: takes the files that look as they did in the last one, until `stop` says so. Files that
+    /// failed for a reason of this machine stay and are tried again.
+    ///
+    /// # Errors
+    /// When the folder itself can't be read.
+    pub fn scan(&mut self, stop: &dyn Fn() -> bool) -> io::Result<()> {
+        let refused_folder = self.folder.join(REFUSED);
+        let before = std::mem::take(&mut self.seen);
+        let mut counts = BTreeMap::new();
+        for path in regular_files_except(&self.folder, Some(&refused_folder))? {
+            if stop() {
+                break;
+            }
+            // a file may vanish between the listing and the look at it
+            let Ok(look) = fs::symlink_metadata(&path).and_then(|m| Ok((m.len(), m.modified()?)))
+            else {
+                continue;
+            };
+            if before.get(&path) != Some(&look) {
+                self.seen.insert(path, look);
+                continue;
+            }
+            match self.take(&path) {
+                Ok(stored) => debug!(study_ref = %stored.study_ref, "A file was taken in."),
+                Err(refusal) if refusal.reason.is_transient() => {
+                    let reason = refusal.reason.code();
+                    warn!(reason, cause = refusal.cause(), "A file waits for the next scan.");
+                    self.seen.insert(path, look);
+                }
+                Err(refusal) => {
+                    *counts.entry(refusal.reason).or_default() += 1;
+                    self.set_aside(&path, refusal.reason);
+                }
+            }
+        }
+        if !counts.is_empty() {
+            let origin = Origin::Folder(self.folder.clone());
+            let refused = RefusedInstances { origin, counts };
+            warn!(refused = refused.total(), "Files of the watched folder were refused.");
+            self.destination.sink.refused(&refused);
+        }
+        Ok(())
+    }
+
+    fn take(&self, path: &Path) -> Result<StoredInstance, Refusal> {
+        let stored = ingest_file(&self.destination.store, path)?;
+        let stored = self.destination.announce(stored)?;
+        if let Err(e) = fs::remove_file(path) {
+            // it will be found unchanged at the next scan, and removed then
+            warn!(error = %e, "A file that was taken in could not be removed.");
+        }
+        Ok(stored)
+    }
+
+    /// Moves a file to the same place below `refused/` and says there why.
+    fn set_aside(&self, path: &Path, reason: Reason) {
+        let Ok(inside) = path.strip_prefix(&self.folder) else { return };
+        let target = self.folder.join(REFUSED).join(inside);
+        let mut note = target.clone().into_os_string();
+        note.push(".reason");
+        let moved = target
+            .parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| fs::write(&note, format!("{reason}\n{}\n", reason.sentence())))
+            .and_then(|()| fs::rename(path, &target));
+        if let Err(e) = moved {
+            warn!(error = %e, reason = reason.code(), "A refused file could not be set aside.");
+        }
+    }
+}
+
+/// The regular files in a folder and its subfolders, in order of their paths; symbolic links aren't
+/// followed, names that begin with a dot are left out, depth and number are bounded (8, 20 000).
+///
+/// # Errors
+/// When the folder itself can't be read; subfolders that can't be are left out.
+pub fn regular_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    regular_files_except(folder, None)
+}
+
+fn regular_files_except(folder: &Path, except: Option<&Path>) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut folders = vec![(sorted_entries(folder)?, 1)];
+    while let Some((entries, depth)) = folders.pop() {
+        for entry in entries {
+            // of the entry itself, so links are neither files nor folders here
+            let Ok(kind) = entry.file_type() else { continue };
+            let path = entry.path();
+            if kind.is_file() && files.len() < MAX_FILES {
+                files.push(path);
+            } else if kind.is_dir() && depth < MAX_DEPTH && except != Some(path.as_path()) {
+                match sorted_entries(&path) {
+                    Ok(entries) => folders.push((entries, depth + 1)),
+                    Err(e) => warn!(error = %e, "A subfolder could not be read."),
+                }
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn sorted_entries(folder: &Path) -> io::Result<Vec<DirEntry>> {
+    let mut entries = fs::read_dir(folder)?
+        .filter(|e| !matches!(e, Ok(e) if e.file_name().as_encoded_bytes().starts_with(b".")))
+        .collect::<io::Result<Vec<_>>>()?;
+    entries.sort_by_key(DirEntry::file_name);
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receive::testing::{RecordingSink, Sample, scratch_store};
+    use std::sync::atomic::Ordering;
+    use tempfile::TempDir;
+
+    struct Fixture {
+        folder: TempDir,
+        _root: TempDir,
+        sink: Arc<RecordingSink>,
+        watcher: FolderWatcher,
+    }
+
+    fn fixture() -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, store) = scratch_store();
+        let sink = Arc::new(RecordingSink::default());
+        let watcher = FolderWatcher::new(folder.path().to_owned(), store, sink.clone());
+        Fixture { folder, _root: root, sink, watcher }
+    }
+
+    impl Fixture {
+        fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+            let path = self.folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, bytes).unwrap();
+            path
+        }
+
+        fn scan(&mut self) -> usize {
+            self.watcher.scan(&|| false).unwrap();
+            self.sink.stored.lock().unwrap().len()
+        }
+    }
+
+    #[test]
+    fn a_file_is_taken_once_it_has_stopped_growing() {
+        let mut f = fixture();
+        let set = Sample::default().explicit();
+        let path = f.write("patient/study/IM1", &set[..100]);
+        assert_eq!(f.scan(), 0);
+        f.write("patient/study/IM1", &set);
+        assert_eq!(f.scan(), 0, "it changed since the last scan");
+        assert_eq!(f.scan(), 1);
+        assert!(!path.exists());
+        assert_eq!(f.scan(), 1);
+    }
+
+    #[test]
+    fn refused_files_are_set_aside_with_the_reason_and_reported_once() {
+        let mut f = fixture();
+        let path = f.write("a/notes.txt", b"not an image");
+        f.scan();
+        f.scan();
+        let aside = f.folder.path().join("refused/a/notes.txt");
+        assert!(!path.exists());
+        assert_eq!(fs::read(&aside).unwrap(), b"not an image");
+        let note = fs::read_to_string(aside.with_extension("txt.reason")).unwrap();
+        assert!(note.starts_with("not_dicom\n"), "{note}");
+        f.scan();
+        f.scan();
+        let refused = f.sink.refused.lock().unwrap();
+        assert_eq!(refused.len(), 1);
+        assert_eq!(refused[0].counts, BTreeMap::from([(Reason::NotDicom, 1)]));
+    }
+
+    #[test]
+    fn links_and_unfinished_names_are_left_alone() {
+        let mut f = fixture();
+        let outside = tempfile::tempdir().unwrap();
+        let target = outside.path().join("IM1");
+        fs::write(&target, Sample::default().explicit()).unwrap();
+        let link = |name: &str, to: &Path| {
+            std::os::unix::fs::symlink(to, f.folder.path().join(name)).unwrap();
+        };
+        link("file", &target);
+        link("folder", outside.path());
+        f.write(".IM2.part", &Sample::numbered(2).explicit());
+        f.scan();
+        assert_eq!(f.scan(), 0);
+        assert!(target.exists() && f.folder.path().join(".IM2.part").exists());
+        assert!(!f.folder.path().join(REFUSED).exists());
+    }
+
+    #[test]
+    fn a_file_stays_while_the_index_fails() {
+        let mut f = fixture();
+        f.sink.fails.store(true, Ordering::SeqCst);
+        let path = f.write("IM1", &Sample::default().explicit());
+        f.scan();
+        assert_eq!(f.scan(), 0);
+        assert!(path.exists());
+        f.sink.fails.store(false, Ordering::SeqCst);
+        assert_eq!(f.scan(), 1);
+        assert!(!path.exists() && f.sink.refused.lock().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,371 @@
+//! Instance files: written whole or not at all.
+//!
+//! Owns `{root}/{study_ref}/{name}.dcm`, where `name` is the first 32 hex digits of the SHA-256 of the SOP
+//! Instance UID, and `{root}/.incoming/`, where an instance grows until it is whole. A file that stands in a
+//! study's folder is complete, checked and fsynced; it is only ever replaced by a rename.
+//!
+//! Must not put any character that a peer chose into a path.
+
+use super::dataset::{Identity, identify, is_plausible_uid};
+use super::file_meta;
+use super::refusal::{Reason, Refusal};
+use super::sop::{TransferSyntax, is_storage_class};
+use crate::domain::StudyRef;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use tempfile::NamedTempFile;
+
+const INCOMING: &str = ".incoming";
+/// Instances hold patient data: nobody but the daemon's user looks into the folders.
+const FOLDER_MODE: u32 = 0o700;
+
+/// The spool's folders can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("can't {operation} {}", path.display())]
+pub struct SpoolError {
+    operation: &'static str,
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+impl SpoolError {
+    fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
+        move |source| SpoolError { operation, path: path.to_owned(), source }
+    }
+}
+
+/// What an arrival changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The instance wasn't there before.
+    New,
+    /// It was there with other bytes.
+    Replaced,
+    /// It was there, byte for byte.
+    Unchanged,
+}
+
+/// An instance that stands on disk, fsynced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredInstance {
+    /// Its study.
+    pub study_ref: StudyRef,
+    /// Its file.
+    pub path: PathBuf,
+    /// SHA-256 of the whole file.
+    pub sha256: [u8; 32],
+    /// What the arrival changed.
+    pub change: Change,
+}
+
+/// What an instance is said to be before its data set has been read; UIDs without padding.
+#[derive(Debug, Clone)]
+pub(super) struct Claim {
+    pub(super) transfer_syntax: TransferSyntax,
+    pub(super) sop_class_uid: String,
+    pub(super) sop_instance_uid: String,
+}
+
+impl Claim {
+    fn check(&self) -> Result<(), Reason> {
+        if !is_storage_class(&self.sop_class_uid) {
+            Err(Reason::SopClassNotSupported)
+        } else if !is_plausible_uid(&self.sop_instance_uid) {
+            Err(Reason::InvalidUid)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The instance files of all studies.
+#[derive(Debug)]
+pub struct InstanceStore {
+    root: PathBuf,
+    site_key: Vec<u8>,
+    max_object_bytes: u64,
+    /// Held from the comparison with an earlier file to the rename over it.
+    replacing: Mutex<()>,
+}
+
+impl InstanceStore {
+    /// Opens the store at `root`, making the folder if needed, and removes what an interrupted run left in
+    /// `.incoming`. One process may have a store open.
+    ///
+    /// # Errors
+    /// When a folder can't be made, read or cleaned.
+    pub fn open(
+        root: impl Into<PathBuf>,
+        site_key: impl Into<Vec<u8>>,
+        max_object_bytes: u64,
+    ) -> Result<InstanceStore, SpoolError> {
+        let root = root.into();
+        let incoming = root.join(INCOMING);
+        make_folder(&incoming).map_err(SpoolError::at("make", &incoming))?;
+        let leftovers = fs::read_dir(&incoming).map_err(SpoolError::at("read", &incoming))?;
+        for leftover in leftovers {
+            let path = leftover.map_err(SpoolError::at("read", &incoming))?.path();
+            fs::remove_file(&path).map_err(SpoolError::at("remove", &path))?;
+        }
+        Ok(InstanceStore {
+            root,
+            site_key: site_key.into(),
+            max_object_bytes,
+            replacing: Mutex::new(()),
+        })
+    }
+
+    /// Every study and its instance files, in order; to build an index from.
+    ///
+    /// # Errors
+    /// When a folder can't be read.
+    pub fn list(&self) -> Result<BTreeMap<StudyRef, Vec<PathBuf>>, SpoolError> {
+        let mut studies = BTreeMap::new();
+        for path in entries(&self.root)? {
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            let Ok(study_ref) = StudyRef::try_from(name.to_owned()) else { continue };
+            let mut files = entries(&path)?;
+            files.retain(|file| file.extension().is_some_and(|e| e == "dcm"));
+            studies.insert(study_ref, files);
+        }
+        Ok(studies)
+    }
+
+    /// The folder of a study's instance files; it need not exist.
+    pub fn study_folder(&self, study_ref: &StudyRef) -> PathBuf {
+        self.root.join(study_ref.as_str())
+    }
+
+    /// Starts an instance that is said to be this one.
+    pub(super) fn begin(&self, claim: Claim) -> Result<Incoming, Refusal> {
+        claim.check()?;
+        let head = file_meta::head(&claim)?;
+        let folder = self.root.join(INCOMING);
+        let mut incoming = Incoming {
+            file: NamedTempFile::new_in(folder).map_err(Refusal::storage)?,
+            hasher: Sha256::new(),
+            length: 0,
+            data_set_start: head.len() as u64,
+            limit: self.max_object_bytes + head.len() as u64,
+            claim,
+        };
+        incoming.write(&head)?;
+        Ok(incoming)
+    }
+
+    /// Checks a whole instance and gives it its place. After `Ok` it survives a loss of power.
+    pub(super) fn commit(&self, incoming: Incoming) -> Result<StoredInstance, Refusal> {
+        let identity = incoming.identify()?;
+        incoming.file.as_file().sync_all().map_err(Refusal::storage)?;
+        let sha256: [u8; 32] = incoming.hasher.finalize().into();
+        let study_ref = StudyRef::derive(&self.site_key, &identity.study_instance_uid);
+        let folder = self.study_folder(&study_ref);
+        let path = folder.join(instance_file_name(&identity.sop_instance_uid));
+
+        let _replacing = self.replacing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let change = match digest_of(&path, incoming.length).map_err(Refusal::storage)? {
+            Earlier::None => Change::New,
+            Earlier::Other => Change::Replaced,
+            Earlier::Digest(earlier) if earlier == sha256 => Change::Unchanged,
+            Earlier::Digest(_) => Change::Replaced,
+        };
+        if change != Change::Unchanged {
+            make_folder(&folder).map_err(Refusal::storage)?;
+            incoming.file.persist(&path).map_err(|e| Refusal::storage(e.error))?;
+            sync_folder(&folder).map_err(Refusal::storage)?;
+        }
+        Ok(StoredInstance { study_ref, path, sha256, change })
+    }
+}
+
+/// An instance on its way in. Dropped before [`InstanceStore::commit`], it leaves nothing behind.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    file: NamedTempFile,
+    hasher: Sha256,
+    length: u64,
+    data_set_start: u64,
+    limit: u64,
+    claim: Claim,
+}
+
+impl Incoming {
+    /// Appends bytes of the data set.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.length += bytes.len() as u64;
+        if self.length > self.limit {
+            return Err(Reason::TooLarge.into());
+        }
+        self.hasher.update(bytes);
+        self.file.write_all(bytes).map_err(Refusal::storage)
+    }
+
+    /// Reads back what was written, and holds it against what was claimed.
+    fn identify(&self) -> Result<Identity, Refusal> {
+        let mut reader = BufReader::new(self.file.as_file());
+        let start = self.data_set_start;
+        reader.seek(SeekFrom::Start(start)).map_err(Refusal::storage)?;
+        let encoding = self.claim.transfer_syntax.encoding();
+        let identity = identify(&mut reader, start, self.length, encoding)?;
+        let same = self.claim.sop_class_uid == identity.sop_class_uid
+            && self.claim.sop_instance_uid == identity.sop_instance_uid;
+        if !same {
+            return Err(Reason::UidMismatch.into());
+        }
+        Ok(identity)
+    }
+}
+
+fn instance_file_name(sop_instance_uid: &str) -> String {
+    let digest = Sha256::digest(sop_instance_uid.as_bytes());
+    let hex: String = digest[..16].iter().map(|b| format!("{b:02x}")).collect();
+    format!("{hex}.dcm")
+}
+
+enum Earlier {
+    None,
+    Other,
+    Digest([u8; 32]),
+}
+
+/// The digest of the file at `path`, unless its length already tells that it is another.
+fn digest_of(path: &Path, expected_length: u64) -> io::Result<Earlier> {
+    const CHUNK: usize = 64 << 10;
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Earlier::None),
+        Err(e) => return Err(e),
+    };
+    if file.metadata()?.len() != expected_length {
+        return Ok(Earlier::Other);
+    }
+    let mut hasher = Sha256::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(Earlier::Digest(hasher.finalize().into())),
+            n => hasher.update(&chunk[..n]),
+        }
+    }
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, SpoolError> {
+    let mut paths = fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>())
+        .map_err(SpoolError::at("read", folder))?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Makes a folder and its parents, and fsyncs the parent, so that the folder too survives a loss of power.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
+    folder.parent().map_or(Ok(()), sync_folder)
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receive::testing::{MR, Sample, scratch_store};
+
+    fn claim(sop_instance_uid: &str) -> Claim {
+        Claim {
+            transfer_syntax: TransferSyntax::EXPLICIT_LITTLE_ENDIAN,
+            sop_class_uid: MR.to_owned(),
+            sop_instance_uid: sop_instance_uid.to_owned(),
+        }
+    }
+
+    fn store(store: &InstanceStore, sample: &Sample) -> Result<StoredInstance, Refusal> {
+        let bytes = sample.explicit();
+        let mut incoming = store.begin(claim(&sample.sop_instance_uid))?;
+        for piece in bytes.chunks(100) {
+            incoming.write(piece)?;
+        }
+        store.commit(incoming)
+    }
+
+    #[test]
+    fn an_instance_sent_again_changes_nothing_unless_its_bytes_differ() {
+        let (_dir, spool) = scratch_store();
+        let mut sample = Sample::default();
+        let first = store(&spool, &sample).unwrap();
+        assert_eq!(first.change, Change::New);
+        let modified = fs::metadata(&first.path).unwrap().modified().unwrap();
+
+        let again = store(&spool, &sample).unwrap();
+        assert_eq!(again, StoredInstance { change: Change::Unchanged, ..first.clone() });
+        assert_eq!(fs::metadata(&first.path).unwrap().modified().unwrap(), modified);
+
+        sample.pixels[0] ^= 1;
+        let other = store(&spool, &sample).unwrap();
+        assert_eq!((other.change, &other.path), (Change::Replaced, &first.path));
+        assert_ne!(other.sha256, first.sha256);
+        assert_eq!(other.sha256[..], Sha256::digest(fs::read(&other.path).unwrap())[..]);
+    }
+
+    #[test]
+    fn a_stored_file_opens_as_dicom_with_the_data_set_verbatim() {
+        let (_dir, spool) = scratch_store();
+        let sample = Sample::default();
+        let stored = store(&spool, &sample).unwrap();
+        assert!(fs::read(&stored.path).unwrap().ends_with(&sample.explicit()));
+        let object = dicom::object::open_file(&stored.path).unwrap();
+        assert_eq!(object.meta().media_storage_sop_class_uid.trim_end_matches('\0'), MR);
+        assert_eq!(object.meta().transfer_syntax(), "1.2.840.10008.1.2.1");
+        assert_eq!(object.meta().implementation_class_uid(), file_meta::IMPLEMENTATION_CLASS_UID);
+        let pixels = object.element_by_name("PixelData").unwrap().to_bytes().unwrap().into_owned();
+        assert_eq!(pixels, sample.pixels);
+    }
+
+    #[test]
+    fn a_hostile_study_uid_stays_inside_its_study_folder() {
+        let (dir, spool) = scratch_store();
+        let uid = format!("{}etc/x", "../".repeat(19));
+        let sample = Sample { study_instance_uid: format!("{uid:.<64}"), ..Sample::default() };
+        let stored = store(&spool, &sample).unwrap();
+        let study_ref = StudyRef::derive(b"site key", &sample.study_instance_uid);
+        assert_eq!(stored.path.parent().unwrap(), dir.path().join(study_ref.as_str()));
+        assert_eq!(spool.list().unwrap(), BTreeMap::from([(study_ref, vec![stored.path])]));
+    }
+
+    #[test]
+    fn leftovers_are_removed_at_open_and_instances_are_kept() {
+        let (dir, spool) = scratch_store();
+        let stored = store(&spool, &Sample::default()).unwrap();
+        let leftover = dir.path().join(".incoming/half");
+        fs::write(&leftover, b"half an instance").unwrap();
+        drop(spool);
+        let spool = InstanceStore::open(dir.path(), b"site key", 1 << 20).unwrap();
+        assert!(!leftover.exists());
+        assert_eq!(spool.list().unwrap()[&stored.study_ref], [stored.path]);
+    }
+
+    #[test]
+    fn an_abandoned_or_refused_instance_leaves_nothing() {
+        let (dir, spool) = scratch_store();
+        let begin = || spool.begin(claim("1.2.3")).unwrap();
+        let mut abandoned = begin();
+        abandoned.write(b"something").unwrap();
+        drop(abandoned);
+        assert_eq!(spool.commit(begin()).unwrap_err().reason, Reason::Truncated);
+        let mut large = begin();
+        assert_eq!(large.write(&vec![0; 2 << 20]).unwrap_err().reason, Reason::TooLarge);
+        drop(large);
+        assert!(spool.list().unwrap().is_empty());
+        assert_eq!(fs::read_dir(dir.path().join(INCOMING)).unwrap().count(), 0);
+    }
+}
