@@ -7,3 +7,5 @@
 
 pub mod domain;
 pub mod phantom;
+pub mod study;
+pub mod volume;

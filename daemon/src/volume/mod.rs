@@ -1,0 +1,21 @@
+//! From a series to voxels on a canonical grid, and from one grid to another.
+//!
+//! Owns: decoding pixels, assembling a stack slice by slice, resampling through patient coordinates.
+//!
+//! Promises: a [`Volume`](crate::domain::Volume) made here shows an upright patient who faces left, whatever
+//! the stored order; its grid is exact in the patient's coordinates; values are the rescaled ones
+//! (PS3.3 C.11.1). Nothing is allocated that a file merely claims to need.
+//!
+//! Must not: choose series (that is [`crate::study`]) or change intensities beyond the modality's rescale.
+
+mod assemble;
+mod codestream;
+mod in_plane;
+mod jpeg_ls;
+mod pixels;
+mod resample;
+
+pub use assemble::{AssembleError, assemble};
+pub use in_plane::{from_square_pixels, in_plane};
+pub use pixels::TRANSFER_SYNTAXES;
+pub use resample::{overlap_fraction, resample_onto};
