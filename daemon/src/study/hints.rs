@@ -39,6 +39,12 @@ impl<'a> Hints<'a> {
             .any(|(at, _)| !self.text[at + name.len()..].starts_with(|c: char| c.is_ascii_digit()))
     }
 
+    /// A part of the spine by its letter, however it is written: `lspine`, `l-spine`, `L Spine`.
+    fn spine(&self, letter: &str) -> bool {
+        self.words.iter().any(|w| w.strip_prefix(letter) == Some("spine"))
+            || self.words.windows(2).any(|w| w == [letter, "spine"])
+    }
+
     pub(super) fn t1(&self) -> bool {
         self.weighting("t1") && !self.weighting("t2")
     }
@@ -88,17 +94,11 @@ impl<'a> Hints<'a> {
     pub(super) fn region(&self) -> Option<Region> {
         const WHOLE: &[&str] =
             &["whole spine", "total spine", "full spine", "ganzwirbels", "whole_spine"];
-        const LUMBAR: &[&str] =
-            &["lumb", "lomb", "l-spine", "lspine", "l spine", "lendenwirb", "lwk", "腰"];
+        const LUMBAR: &[&str] = &["lumb", "lomb", "lendenwirb", "lwk", "腰"];
         const OTHER: &[&str] = &[
             "cervi",
             "zervi",
-            "c-spine",
-            "cspine",
-            "c spine",
             "halswirb",
-            "t-spine",
-            "tspine",
             "thora",
             "brustwirb",
             "brain",
@@ -127,9 +127,11 @@ impl<'a> Hints<'a> {
         ];
         if self.part(WHOLE) || self.word(&["gws"]) {
             Some(Region::WholeSpine)
-        } else if self.part(LUMBAR) || self.word(&["lws", "lsp", "ls"]) {
+        } else if self.part(LUMBAR) || self.spine("l") || self.word(&["lws", "lsp", "ls"]) {
             Some(Region::Lumbar)
         } else if self.part(OTHER)
+            || self.spine("c")
+            || self.spine("t")
             || self.word(&["hws", "bws", "hals", "neck", "head", "cou", "hip"])
         {
             Some(Region::Other)
@@ -172,10 +174,19 @@ mod tests {
 
     #[test]
     fn regions_are_read_in_several_languages() {
-        for lumbar in ["mrt lws", "mri lumbar spine", "irm rachis lombaire", "rm columna lumbar"] {
+        for lumbar in [
+            "mrt lws",
+            "l-spine sag",
+            "lspine",
+            "mri lumbar spine",
+            "irm rachis lombaire",
+            "rm columna lumbar",
+        ] {
             assert_eq!(Hints::new(lumbar).region(), Some(Region::Lumbar), "{lumbar}");
         }
-        for neck in ["hws nativ", "cervical spine", "rachis cervical", "mrt hals"] {
+        for neck in
+            ["hws nativ", "c spine", "cspine", "cervical spine", "rachis cervical", "mrt hals"]
+        {
             assert_eq!(Hints::new(neck).region(), Some(Region::Other), "{neck}");
         }
         assert_eq!(Hints::new("cervical and lumbar").region(), Some(Region::Lumbar));

@@ -25,6 +25,8 @@ mod series;
 mod stack;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod weighting;
 
 pub use complete::{Completeness, completeness};

@@ -29,6 +29,7 @@ coded_enum! {
     NoT2 "no_t2" "The study has no sagittal T2w series without fat suppression. Send it, or add it to the protocol.";
     DifferentFrameOfReference "different_frame_of_reference" "T1w and T2w don't share a frame of reference: the patient was moved between them. Acquire both in one session.";
     NoOverlap "no_overlap" "T1w and T2w show different regions. Acquire both over the lumbar spine.";
+    NoSpineSeen "no_spine_seen" "No vertebrae were found in the pictures. Check that the study shows the lumbar spine.";
     Minor "minor" "The patient is under the age the networks were made for.";
     PixelDataShort "pixel_data_short" "An image holds less pixel data than its header says. Send it again from the source.";
     UnsupportedPixels "unsupported_pixels" "The pixel encoding (compression, colour, bit depth) isn't supported, or is damaged. Send it uncompressed.";

@@ -17,7 +17,8 @@ mod tests {
     #[test]
     fn an_encoded_image_comes_back_with_or_without_padding() {
         let image: Vec<u16> = (0..12).map(|i| i * 301 % 4096).collect();
-        let mut bytes = jpegls::encode(&image, 4, 3).expect("encodes");
+        let mut bytes = Vec::new();
+        jpegls::encode(&image, 4, 3, &mut bytes).expect("encodes");
         assert_eq!(super::decode(&bytes, 3, 4).unwrap(), image);
         bytes.push(0);
         assert_eq!(super::decode(&bytes, 3, 4).unwrap(), image);

@@ -1,6 +1,7 @@
 //! From a series to voxels on a canonical grid, and from one grid to another.
 //!
-//! Owns: decoding pixels, assembling a stack slice by slice, resampling through patient coordinates.
+//! Owns: decoding pixels, assembling a stack slice by slice, resampling through patient coordinates,
+//! and slices on the networks' square pixels.
 //!
 //! Promises: a [`Volume`](crate::domain::Volume) made here shows an upright patient who faces left, whatever
 //! the stored order; its grid is exact in the patient's coordinates; values are the rescaled ones
@@ -10,12 +11,12 @@
 
 mod assemble;
 mod codestream;
-mod in_plane;
 mod jpeg_ls;
 mod pixels;
 mod resample;
+mod square;
 
 pub use assemble::{AssembleError, assemble};
-pub use in_plane::{from_square_pixels, in_plane};
 pub use pixels::TRANSFER_SYNTAXES;
 pub use resample::{overlap_fraction, resample_onto};
+pub use square::{from_square_pixels, to_square_pixels};
