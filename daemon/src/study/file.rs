@@ -138,8 +138,7 @@ fn scan_tokens(reader: &mut BufReader<File>, file_len: u64) -> Result<Scan, File
                 let len = u64::from(header.len.get().ok_or(FileError::Unreadable)?);
                 let is_pixels = depth == 0 && header.tag == tags::PIXEL_DATA;
                 if offset.saturating_add(len) > file_len {
-                    let short = is_pixels;
-                    return Err(if short {
+                    return Err(if is_pixels {
                         FileError::PixelDataShort
                     } else {
                         FileError::Unreadable

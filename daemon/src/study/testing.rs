@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use dicom::core::value::{DataSetSequence, PixelFragmentSequence};
 use dicom::core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom::dictionary_std::{tags, uids};
 use dicom::object::{FileMetaTableBuilder, InMemDicomObject};
@@ -40,7 +41,12 @@ pub(crate) struct Synthetic {
     pub images_in_acquisition: Option<usize>,
     /// Bytes of pixel data left out in every file.
     pub pixel_bytes_missing: usize,
+    /// Encodes a frame of rows and columns for an encapsulated transfer syntax.
+    pub encoder: Option<Encoder>,
 }
+
+/// Samples, rows, columns, to a fragment of even length.
+pub(crate) type Encoder = fn(&[u16], u16, u16) -> Vec<u8>;
 
 impl Synthetic {
     /// A T1w series of 6 sagittal slices stored from right to left, upright, facing left.
@@ -69,6 +75,7 @@ impl Synthetic {
             without: Vec::new(),
             images_in_acquisition: None,
             pixel_bytes_missing: 0,
+            encoder: None,
         }
     }
 
@@ -125,7 +132,7 @@ impl Synthetic {
         put_numbers(&mut object, tags::IMAGE_ORIENTATION_PATIENT, &self.orientation());
         put_numbers(&mut object, tags::PIXEL_SPACING, &self.pixel_spacing);
         put_numbers(&mut object, tags::SLICE_THICKNESS, &[4.0]);
-        put_pixels(&mut object, self.pixels(slice), self.pixel_bytes_missing);
+        self.put_pixels(&mut object, vec![self.pixels(slice)]);
         self.finish(object, uids::MR_IMAGE_STORAGE, folder, slice)
     }
 
@@ -165,8 +172,8 @@ impl Synthetic {
             })
             .collect();
         put_items(&mut object, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames);
-        let pixels = (0..self.slices).flat_map(|s| self.pixels(s)).collect();
-        put_pixels(&mut object, pixels, self.pixel_bytes_missing);
+        let frames = (0..self.slices).map(|s| self.pixels(s)).collect();
+        self.put_pixels(&mut object, frames);
         self.finish(object, uids::ENHANCED_MR_IMAGE_STORAGE, folder, 0)
     }
 
@@ -211,6 +218,21 @@ impl Synthetic {
         object
     }
 
+    fn put_pixels(&self, object: &mut InMemDicomObject, frames: Vec<Vec<i16>>) {
+        let frames = frames.into_iter().map(|f| f.into_iter().map(|v| v as u16));
+        if let Some(encode) = self.encoder {
+            let encoded = frames.map(|f| encode(&f.collect::<Vec<_>>(), self.rows, self.columns));
+            let fragments: Vec<Vec<u8>> = encoded.collect();
+            let value = PixelFragmentSequence::new_fragments(fragments);
+            object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, value));
+        } else {
+            let mut words: Vec<u16> = frames.flatten().collect();
+            words.truncate(words.len() - self.pixel_bytes_missing / 2);
+            let value = PrimitiveValue::U16(words.into());
+            object.put(DataElement::new(tags::PIXEL_DATA, VR::OW, value));
+        }
+    }
+
     fn sop_instance_uid(&self, slice: usize) -> String {
         format!("1.2.3.{}.{}", self.number, slice + 1)
     }
@@ -249,14 +271,7 @@ fn put_item(object: &mut InMemDicomObject, tag: Tag, item: InMemDicomObject) {
 }
 
 fn put_items(object: &mut InMemDicomObject, tag: Tag, items: Vec<InMemDicomObject>) {
-    use dicom::core::value::DataSetSequence;
     object.put(DataElement::new(tag, VR::SQ, DataSetSequence::from(items)));
-}
-
-fn put_pixels(object: &mut InMemDicomObject, pixels: Vec<i16>, bytes_missing: usize) {
-    let mut words: Vec<u16> = pixels.into_iter().map(|v| v as u16).collect();
-    words.truncate(words.len() - bytes_missing / 2);
-    object.put(DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(words.into())));
 }
 
 /// The headers of a study of these series.

@@ -233,6 +233,8 @@ fn a_length_beyond_the_file_is_refused_before_anything_is_allocated() {
     let hostile = [0x09, 0x70, 0x10, 0x10, b'O', b'B', 0, 0, 0xf0, 0xff, 0xff, 0xff];
     bytes.splice(at..at, hostile);
     std::fs::write(&file, bytes).unwrap();
+    // The scan itself refuses, so no reader that allocates ever sees the element.
+    assert!(matches!(file::scan(&file), Err(file::FileError::Unreadable)));
     assert_eq!(Headers::read([&file], &Config::default()).unwrap().unreadable_files, 1);
 }
 

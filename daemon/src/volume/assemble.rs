@@ -56,7 +56,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::study::testing::{Synthetic, folder, headers_of};
+    use crate::study::testing::{Encoder, Synthetic, folder, headers_of};
     use crate::study::{Config, Headers, SeriesPair, select};
 
     fn pair(headers: &Headers) -> SeriesPair {
@@ -146,10 +146,76 @@ mod tests {
         }
     }
 
+    /// RLE Lossless (PS3.5 Annex G): the high bytes' segment, then the low bytes', all literal runs.
+    fn rle(samples: &[u16], _rows: u16, _columns: u16) -> Vec<u8> {
+        let segment = |bytes: Vec<u8>| {
+            let runs = bytes.chunks(128).flat_map(|run| {
+                std::iter::once(run.len() as u8 - 1).chain(run.iter().copied()).collect::<Vec<_>>()
+            });
+            let mut segment: Vec<u8> = runs.collect();
+            segment.resize(segment.len().next_multiple_of(2), 0x80);
+            segment
+        };
+        let high = segment(samples.iter().map(|s| (s >> 8) as u8).collect());
+        let low = segment(samples.iter().map(|s| *s as u8).collect());
+        let offsets = [2, 64, 64 + high.len() as u32].into_iter().chain([0; 13]);
+        offsets.flat_map(u32::to_le_bytes).chain(high).chain(low).collect()
+    }
+
+    fn jpeg_ls(samples: &[u16], rows: u16, columns: u16) -> Vec<u8> {
+        // As many bits as are allocated, as archives encode 16-bit images.
+        let mut options = jpegls::EncodeOptions::default();
+        options.precision = Some(16);
+        let mut bytes = Vec::new();
+        let (columns, rows) = (columns.into(), rows.into());
+        jpegls::encode_with_options(samples, columns, rows, &options, &mut bytes).expect("encodes");
+        bytes.resize(bytes.len().next_multiple_of(2), 0);
+        bytes
+    }
+
+    #[test]
+    fn compressed_series_have_the_same_values_classic_and_enhanced() {
+        let expected = assembled(&Synthetic::t1()).data;
+        let codecs: [(_, Encoder); 2] =
+            [(uids::RLE_LOSSLESS, rle), (uids::JPEGLS_LOSSLESS, jpeg_ls)];
+        for (transfer_syntax, encoder) in codecs {
+            let t1 = Synthetic { transfer_syntax, encoder: Some(encoder), ..Synthetic::t1() };
+            assert_eq!(assembled(&t1).data, expected, "{transfer_syntax}");
+            let folder = folder();
+            let files = [t1, Synthetic::t2()].map(|s| s.write_enhanced(folder.path()));
+            let headers = Headers::read(files, &Config::default()).unwrap();
+            let enhanced = assemble(&pair(&headers).t1).expect("assembled");
+            assert_eq!(enhanced.data, expected, "{transfer_syntax}, Enhanced");
+        }
+    }
+
+    #[test]
+    fn damaged_or_lying_compressed_pixels_are_refused() {
+        let half: Encoder = |samples, rows, columns| {
+            let whole = jpeg_ls(samples, rows, columns);
+            whole[..whole.len() / 4 * 2].to_vec()
+        };
+        let smaller: Encoder = |samples, rows, columns| {
+            jpeg_ls(&samples[..usize::from((rows - 1) * columns)], rows - 1, columns)
+        };
+        let garbage: Encoder = |_, _, _| vec![0x5a; 40];
+        let refused = |transfer_syntax, encoder| {
+            refusal(&Synthetic { transfer_syntax, encoder: Some(encoder), ..Synthetic::t1() })
+        };
+        assert_eq!(refused(uids::JPEGLS_LOSSLESS, half), Reason::UnsupportedPixels);
+        assert_eq!(refused(uids::JPEGLS_LOSSLESS, smaller), Reason::PixelDataShort);
+        for ts in [uids::RLE_LOSSLESS, uids::JPEG_LOSSLESS_SV1, uids::JPEG2000_LOSSLESS] {
+            assert_eq!(refused(ts, garbage), Reason::UnsupportedPixels, "{ts}");
+        }
+    }
+
     #[test]
     fn pixel_data_shorter_than_the_header_says_is_refused() {
         let short = Synthetic { pixel_bytes_missing: 2, ..Synthetic::t1() };
         assert_eq!(refusal(&short), Reason::PixelDataShort);
+        // What stands behind the pixel data isn't taken for pixels.
+        let followed = short.text(tags::DATA_SET_TRAILING_PADDING, "padding");
+        assert_eq!(refusal(&followed), Reason::PixelDataShort);
     }
 
     #[test]

@@ -165,7 +165,7 @@ fn decode(
         EXPLICIT_VR_BIG_ENDIAN => bytes,
         uids::JPEGLS_LOSSLESS => {
             check_codestream(&bytes, header)?;
-            return jpeg_ls::decode(&bytes, header.rows, header.columns);
+            return jpeg_ls::decode(bytes, header.rows, header.columns);
         }
         uids::RLE_LOSSLESS => adapted(transfer_syntax, bytes, header)?,
         uids::JPEG_LOSSLESS_SV1
