@@ -5,5 +5,8 @@
 //! [`store`] keeps what they promise to keep, [`pipeline`] moves an exam from one to the next.
 //! ARCHITECTURE.md tells the whole story.
 
+pub mod broker;
+pub mod deliver;
 pub mod domain;
 pub mod phantom;
+pub mod store;
