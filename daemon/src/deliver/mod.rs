@@ -6,13 +6,15 @@
 //! anything about a patient into a topic, a payload or the log.
 
 pub mod config;
+mod message;
 pub mod mqtt;
 pub mod outbox;
 pub mod payload;
 pub mod topics;
 
 pub use config::{Config, ConfigError};
+pub use message::{Message, Seq};
 pub use mqtt::{Delivery, DeliveryError};
-pub use outbox::{Message, Outbox, OutboxError};
+pub use outbox::{Outbox, OutboxError};
 pub use payload::{Envelope, EventId, Identity};
 pub use topics::{EventType, Topics};

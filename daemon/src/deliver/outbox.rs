@@ -15,18 +15,16 @@ use std::{
     time::SystemTime,
 };
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
-use super::payload::{Envelope, OutboxHealth};
+use super::{
+    message::{Message, Seq},
+    payload::OutboxHealth,
+};
 use crate::store::{
     files::{self, FileError, TEMPORARY_PREFIX},
     index::unix_ms,
 };
-
-/// A message's place in the order of all messages this box ever sent; 1 for the first.
-pub type Seq = u64;
 
 /// Ending of a message's file.
 const MESSAGE: &str = "json";
@@ -70,54 +68,6 @@ pub enum OutboxError {
     /// The disk refused.
     #[error(transparent)]
     File(#[from] FileError),
-}
-
-/// A message to publish with quality of service 1.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Message {
-    /// The whole topic.
-    pub topic: String,
-    /// Whether the broker keeps it for later subscribers.
-    pub retain: bool,
-    /// The run of the daemon that enqueued it.
-    pub boot_id: String,
-    /// What the message is about; one with the same topic and event is enqueued once.
-    pub event_id: String,
-    /// When it was enqueued, Unix time in ms.
-    pub enqueued_ms: u64,
-    /// The envelope without `seq` and `replayed`.
-    pub payload: Map<String, Value>,
-}
-
-impl Message {
-    /// A message of an envelope.
-    pub fn new<B: Serialize>(
-        topic: String,
-        retain: bool,
-        envelope: &Envelope<B>,
-    ) -> Result<Message, OutboxError> {
-        let encoded = serde_json::to_value(envelope).and_then(serde_json::from_value);
-        let payload = match encoded {
-            Ok(payload) => payload,
-            Err(source) => return Err(OutboxError::Encode { topic, source }),
-        };
-        Ok(Message {
-            topic,
-            retain,
-            boot_id: envelope.boot_id.clone(),
-            event_id: envelope.event_id.as_str().to_owned(),
-            enqueued_ms: unix_ms(SystemTime::now()),
-            payload,
-        })
-    }
-
-    /// The bytes to publish: the payload with its place and whether it may have been sent before.
-    pub fn encode(&self, seq: Seq, replayed: bool) -> Vec<u8> {
-        let mut payload = self.payload.clone();
-        payload.insert("seq".to_owned(), seq.into());
-        payload.insert("replayed".to_owned(), replayed.into());
-        serde_json::to_vec(&payload).expect("a JSON object can be written")
-    }
 }
 
 /// How much the outbox takes.
@@ -367,6 +317,8 @@ fn set_aside(path: &Path) -> Result<(), FileError> {
 mod tests {
     use std::time::Duration;
 
+    use serde_json::Map;
+
     use super::*;
 
     const LIMITS: Limits =
@@ -489,13 +441,5 @@ mod tests {
         assert_eq!(health.messages, 1);
         assert!((99..=100).contains(&health.oldest_age_s), "{health:?}");
         assert_eq!(health.bytes, outbox.path(1, MESSAGE).metadata().unwrap().len());
-    }
-
-    #[test]
-    fn place_and_replay_are_added_when_sent() {
-        let bytes = message("a").encode(7, true);
-        let payload: Value = serde_json::from_slice(&bytes).unwrap();
-        assert_eq!(payload["seq"], 7);
-        assert_eq!(payload["replayed"], true);
     }
 }

@@ -18,8 +18,9 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    Seq,
     config::Config,
-    outbox::{Outbox, Seq},
+    outbox::Outbox,
     payload::{Health, Identity, Info, Metrics},
     topics::Topics,
 };

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Delivery, window::Window};
 use crate::deliver::{
-    outbox::{Outbox, OutboxError, Seq},
+    Seq,
+    outbox::{Outbox, OutboxError},
     payload::{Envelope, EventId, Health, Metrics, rfc3339},
     topics::{availability, schema},
 };

@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     broker,
     deliver::{
-        outbox::Message,
+        Message,
         payload::{Envelope, EventBody, EventId, Status},
         topics::schema,
     },
@@ -269,7 +269,7 @@ async fn messages_of_an_earlier_run_are_marked_as_replayed() {
 }
 
 #[tokio::test]
-async fn acknowledgements_out_of_order_never_wedge_the_connection() {
+async fn acknowledgements_out_of_order_each_count_for_their_own_message() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(dir.path(), listener.local_addr().unwrap());
@@ -293,4 +293,10 @@ async fn acknowledgements_out_of_order_never_wedge_the_connection() {
         }
     }
     assert_eq!(events, (1..=40).collect::<Vec<_>>());
+    let emptied = async {
+        while !running.outbox.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, emptied).await.expect("every message is acknowledged");
 }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::deliver::outbox::Seq;
+use crate::deliver::Seq;
 
 /// Messages published with quality of service 1, oldest first.
 #[derive(Debug)]
