@@ -1,0 +1,20 @@
+//! Delivery: what the box knows, out over MQTT.
+//!
+//! Owns the topics ([`topics`]), the payloads ([`payload`]), the [`outbox`] on disk and the connection to
+//! the broker ([`mqtt`], the only module that knows rumqttc). Promises that every message in the outbox
+//! reaches the broker at least once and in order, however often either of them restarts. Must never put
+//! anything about a patient into a topic, a payload or the log.
+
+pub mod config;
+mod message;
+pub mod mqtt;
+pub mod outbox;
+pub mod payload;
+pub mod topics;
+
+pub use config::{Config, ConfigError};
+pub use message::{Message, Seq};
+pub use mqtt::{Delivery, DeliveryError};
+pub use outbox::{Outbox, OutboxError};
+pub use payload::{Envelope, EventId, Identity};
+pub use topics::{EventType, Topics};

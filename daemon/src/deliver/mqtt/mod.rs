@@ -1,0 +1,110 @@
+//! The connection to the broker: one task that connects, sends what the outbox holds, and connects again.
+//!
+//! Owns rumqttc. Promises that a message leaves the outbox only when the broker has acknowledged it, that
+//! messages are sent in the outbox's order, all unacknowledged ones again after each connect, and that
+//! `availability` is true. What rumqttc can't be trusted with is done here: keeping messages over a lost
+//! connection (each connection gets a new client with a clean session), backoff, and the window of
+//! packet identifiers.
+
+mod backoff;
+mod options;
+mod session;
+mod window;
+
+use std::{sync::Arc, time::Duration};
+
+use rumqttc::MqttOptions;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Seq,
+    config::Config,
+    outbox::Outbox,
+    payload::{Health, Identity, Info, Metrics},
+    topics::Topics,
+};
+use backoff::Backoff;
+use session::{Ended, Session};
+
+pub use options::DeliveryError;
+
+/// A connection that held this long was a good one: the next backoff starts from its beginning. A shorter
+/// one, as when two boxes share a client identifier, goes on doubling.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
+
+/// What delivery publishes beside the outbox.
+#[derive(Debug, Clone)]
+pub struct Feeds {
+    /// Published at each connect.
+    pub info: Info,
+    /// Published at each connect, when status or reasons change, and every 60 s.
+    pub health: watch::Receiver<Health>,
+    /// Published every 30 s.
+    pub metrics: watch::Receiver<Metrics>,
+}
+
+/// The delivery task, ready to run.
+pub struct Delivery {
+    options: MqttOptions,
+    backoff: Backoff,
+    drain_limit: Duration,
+    topics: Topics,
+    identity: Identity,
+    outbox: Arc<Outbox>,
+    feeds: Feeds,
+    /// The newest message handed to a broker by this process.
+    newest_sent: Seq,
+}
+
+impl Delivery {
+    /// Checks the configuration and reads its files. `identity.device` is `config.device`.
+    pub fn new(
+        config: &Config,
+        identity: Identity,
+        outbox: Arc<Outbox>,
+        feeds: Feeds,
+    ) -> Result<Delivery, DeliveryError> {
+        let topics = config.topics().map_err(super::ConfigError::from)?;
+        let seconds = Duration::from_secs;
+        Ok(Delivery {
+            options: options::mqtt_options(config, &topics)?,
+            backoff: Backoff::new(seconds(config.backoff_initial_s), seconds(config.backoff_max_s)),
+            drain_limit: seconds(config.drain_limit_s),
+            topics,
+            identity,
+            outbox,
+            feeds,
+            newest_sent: 0,
+        })
+    }
+
+    /// Runs until `shutdown`, then gives the broker `drain_limit_s` to take the rest, says `stopped` and
+    /// disconnects. What the broker didn't take stays in the outbox.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut reachable = true;
+        while !shutdown.is_cancelled() {
+            let began = Instant::now();
+            match Session::run(&mut self, &shutdown).await {
+                Ended::Shutdown => break,
+                Ended::Lost { was_connected, reason } => {
+                    if reachable || was_connected {
+                        tracing::warn!(%reason, "The MQTT broker is out of reach; trying again.");
+                    }
+                    reachable = false;
+                    if was_connected && began.elapsed() >= STABLE_AFTER {
+                        self.backoff.reset();
+                    }
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.backoff.delay()) => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
+        tracing::info!(waiting = self.outbox.len(), "MQTT delivery has ended.");
+    }
+}
+
+#[cfg(test)]
+mod tests;

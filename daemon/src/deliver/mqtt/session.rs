@@ -1,0 +1,335 @@
+//! One connection, from CONNECT to its end.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Display,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use rumqttc::{AsyncClient, ClientError, Event, Outgoing, Packet, QoS};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{Delivery, window::Window};
+use crate::deliver::{
+    Seq,
+    outbox::{Outbox, OutboxError},
+    payload::{Envelope, EventId, Health, Metrics, rfc3339},
+    topics::{availability, schema},
+};
+
+/// Time between two messages on `metrics`.
+const METRICS_EVERY: Duration = Duration::from_secs(30);
+
+/// Time between two messages on `health` when nothing changes.
+const HEALTH_EVERY: Duration = Duration::from_secs(60);
+
+/// A broker that acknowledges nothing for this long is left and connected to again.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Time that `stopped` and DISCONNECT may take.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Room in rumqttc's queue for what isn't in the window: metrics and DISCONNECT.
+const BESIDE_WINDOW: usize = 4;
+
+/// How a connection ended.
+pub(super) enum Ended {
+    /// On request.
+    Shutdown,
+    /// By itself, or it never came about.
+    Lost { was_connected: bool, reason: String },
+}
+
+/// Why a connection is given up from our side.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error("could not read the outbox: {0}")]
+    Outbox(#[from] OutboxError),
+    #[error("rumqttc's queue is full")]
+    Queue(#[from] ClientError),
+    #[error("the broker acknowledges nothing")]
+    Unacknowledged,
+}
+
+/// Retained state with one topic each; published in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    Availability,
+    Info,
+    Health,
+}
+
+/// Where a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No CONNACK yet.
+    Connecting,
+    /// Publishing.
+    Open,
+    /// Shutting down, publishing still.
+    Draining { until: Instant },
+    /// Shutting down; `stopped` is the last message.
+    Stopping { until: Instant },
+    /// Shutting down; DISCONNECT is in rumqttc's queue.
+    Disconnecting { until: Instant },
+}
+
+/// One connection and what is under way on it.
+pub(super) struct Session<'a> {
+    delivery: &'a mut Delivery,
+    client: AsyncClient,
+    phase: Phase,
+    window: Window,
+    /// The newest message of the outbox published on this connection.
+    cursor: Seq,
+    /// Retained state to publish as soon as there is room.
+    stale: BTreeSet<State>,
+    /// The health published last.
+    told: Option<Health>,
+}
+
+impl<'a> Session<'a> {
+    /// Connects and publishes, until the connection is lost or `shutdown`.
+    pub(super) async fn run(delivery: &'a mut Delivery, shutdown: &CancellationToken) -> Ended {
+        let options = delivery.options.clone();
+        let window = Window::new(options.inflight());
+        let (client, mut event_loop) = AsyncClient::new(options, window.room() + BESIDE_WINDOW);
+        let outbox = Arc::clone(&delivery.outbox);
+        let mut health = delivery.feeds.health.clone();
+        let mut metrics_due = every(METRICS_EVERY);
+        let mut health_due = every(HEALTH_EVERY);
+        let mut session = Session {
+            delivery,
+            client,
+            phase: Phase::Connecting,
+            window,
+            cursor: 0,
+            stale: BTreeSet::new(),
+            told: None,
+        };
+        loop {
+            // poll() isn't cancel-safe: it runs to its end while other things happen beside it. None of
+            // them may wait for rumqttc's queue, which only poll() empties (bytebeamio/rumqtt 263, 1025).
+            let poll = event_loop.poll();
+            tokio::pin!(poll);
+            let event = loop {
+                let mut kept = Ok(());
+                tokio::select! {
+                    event = &mut poll => break event,
+                    () = shutdown.cancelled(), if session.is_running() => {
+                        if session.phase == Phase::Connecting {
+                            return Ended::Shutdown;
+                        }
+                        let until = Instant::now() + session.delivery.drain_limit;
+                        session.phase = Phase::Draining { until };
+                    }
+                    () = sleep_until(session.deadline()), if !session.is_running() => {
+                        if !matches!(session.phase, Phase::Draining { .. }) {
+                            return Ended::Shutdown;
+                        }
+                        session.stop();
+                    }
+                    () = outbox.filled() => {}
+                    Ok(()) = health.changed() => session.note_health(&health.borrow_and_update()),
+                    _ = health_due.tick() => { session.stale.insert(State::Health); }
+                    _ = metrics_due.tick() => kept = session.publish_metrics(),
+                }
+                if let Err(e) = session.advance().await.and(kept) {
+                    return session.lost(e);
+                }
+            };
+            match event {
+                Ok(Event::Outgoing(Outgoing::Disconnect)) => return Ended::Shutdown,
+                Ok(event) => session.note(event).await,
+                Err(e) => return session.lost(e),
+            }
+            if let Err(e) = session.advance().await {
+                return session.lost(e);
+            }
+        }
+    }
+
+    /// Whether no shutdown has begun.
+    fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Connecting | Phase::Open)
+    }
+
+    /// When the phase ends at the latest; meaningful during a shutdown only.
+    fn deadline(&self) -> Instant {
+        match self.phase {
+            Phase::Connecting | Phase::Open => Instant::now(),
+            Phase::Draining { until }
+            | Phase::Stopping { until }
+            | Phase::Disconnecting { until } => until,
+        }
+    }
+
+    /// Leaves the rest in the outbox and says goodbye.
+    fn stop(&mut self) {
+        self.phase = Phase::Stopping { until: Instant::now() + GOODBYE_LIMIT };
+        self.stale = BTreeSet::from([State::Availability]);
+    }
+
+    fn lost(&self, reason: impl Display) -> Ended {
+        let was_connected = self.phase != Phase::Connecting;
+        Ended::Lost { was_connected, reason: reason.to_string() }
+    }
+
+    /// Takes note of what rumqttc reports.
+    async fn note(&mut self, event: Event) {
+        match event {
+            Event::Incoming(Packet::ConnAck(_)) => {
+                tracing::info!(
+                    waiting = self.delivery.outbox.len(),
+                    "Connected to the MQTT broker."
+                );
+                self.phase = Phase::Open;
+                self.stale = BTreeSet::from([State::Availability, State::Info, State::Health]);
+            }
+            Event::Outgoing(Outgoing::Publish(packet_id)) if packet_id != 0 => {
+                self.window.sent(packet_id);
+            }
+            Event::Incoming(Packet::PubAck(ack)) => {
+                if let Some(seq) = self.window.acknowledged(ack.pkid)
+                    && let Err(error) =
+                        on_disk(&self.delivery.outbox, move |outbox| outbox.acknowledge(seq)).await
+                {
+                    // It stays, and is sent again on the next connection.
+                    tracing::warn!(%error, seq, "A sent message could not leave the outbox.");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Publishes health again when its status or reasons aren't those told last.
+    fn note_health(&mut self, health: &Health) {
+        let same = |told: &Health| told.status == health.status && told.reasons == health.reasons;
+        if self.phase == Phase::Open && !self.told.as_ref().is_some_and(same) {
+            self.stale.insert(State::Health);
+        }
+    }
+
+    /// Publishes what there is room for, and moves a shutdown on.
+    async fn advance(&mut self) -> Result<(), SessionError> {
+        if self.window.oldest_wait() >= ACKNOWLEDGED_WITHIN {
+            return Err(SessionError::Unacknowledged);
+        }
+        if self.phase == Phase::Connecting {
+            return Ok(());
+        }
+        self.publish_state()?;
+        if matches!(self.phase, Phase::Open | Phase::Draining { .. }) {
+            self.publish_outbox().await?;
+        }
+        match self.phase {
+            Phase::Draining { .. } if self.window.is_empty() => {
+                self.stop();
+                self.publish_state()?;
+            }
+            Phase::Stopping { until } if self.window.is_empty() && self.stale.is_empty() => {
+                self.client.try_disconnect()?;
+                self.phase = Phase::Disconnecting { until };
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn publish_state(&mut self) -> Result<(), SessionError> {
+        while self.window.room() > 0
+            && let Some(state) = self.stale.pop_first()
+        {
+            let topics = &self.delivery.topics;
+            let (topic, payload) = match state {
+                State::Availability if self.is_running() => {
+                    (topics.availability(), availability::ONLINE.into())
+                }
+                State::Availability => (topics.availability(), availability::STOPPED.into()),
+                State::Info => {
+                    (topics.info(), self.envelope(schema::INFO, &self.delivery.feeds.info))
+                }
+                State::Health => {
+                    let mut health = self.delivery.feeds.health.borrow().clone();
+                    health.outbox = self.delivery.outbox.health(SystemTime::now());
+                    let payload = self.envelope(schema::HEALTH, &health);
+                    self.told = Some(health);
+                    (topics.health(), payload)
+                }
+            };
+            self.client.try_publish(topic, QoS::AtLeastOnce, true, payload)?;
+            self.window.published(None);
+        }
+        Ok(())
+    }
+
+    async fn publish_outbox(&mut self) -> Result<(), SessionError> {
+        let (cursor, room) = (self.cursor, self.window.room());
+        if room == 0 {
+            return Ok(());
+        }
+        let waiting =
+            on_disk(&self.delivery.outbox, move |outbox| outbox.pending_after(cursor, room))
+                .await?;
+        for (seq, message) in waiting {
+            let replayed = seq <= self.delivery.newest_sent
+                || message.boot_id != self.delivery.identity.boot_id;
+            let payload = message.encode(seq, replayed);
+            self.client.try_publish(message.topic, QoS::AtLeastOnce, message.retain, payload)?;
+            self.window.published(Some(seq));
+            self.cursor = seq;
+            self.delivery.newest_sent = self.delivery.newest_sent.max(seq);
+        }
+        Ok(())
+    }
+
+    /// Metrics aren't worth waiting for: without a connection there are none.
+    fn publish_metrics(&mut self) -> Result<(), SessionError> {
+        if self.phase != Phase::Open {
+            return Ok(());
+        }
+        let outbox = self.delivery.outbox.health(SystemTime::now());
+        let metrics = Metrics {
+            outbox_messages: outbox.messages,
+            outbox_bytes: outbox.bytes,
+            outbox_oldest_age_s: outbox.oldest_age_s,
+            ..self.delivery.feeds.metrics.borrow().clone()
+        };
+        let payload = serde_json::to_vec(&metrics).expect("numbers can be written as JSON");
+        let topic = self.delivery.topics.metrics();
+        Ok(self.client.try_publish(topic, QoS::AtMostOnce, false, payload)?)
+    }
+
+    /// A retained state in its envelope; its event is that it is published.
+    fn envelope(&self, schema: &'static str, body: &impl Serialize) -> Vec<u8> {
+        let (identity, now) = (&self.delivery.identity, SystemTime::now());
+        let event_id =
+            EventId::derive(&[&identity.device, &identity.boot_id, schema, &rfc3339(now)]);
+        let mut payload =
+            serde_json::to_value(Envelope::new(identity, schema, event_id, now, body))
+                .expect("a body of ours can be written as JSON");
+        payload["replayed"] = Value::Bool(false);
+        payload.to_string().into_bytes()
+    }
+}
+
+/// Runs a use of the outbox where it may block.
+async fn on_disk<T: Send + 'static>(
+    outbox: &Arc<Outbox>,
+    work: impl FnOnce(&Outbox) -> Result<T, OutboxError> + Send + 'static,
+) -> Result<T, OutboxError> {
+    let outbox = Arc::clone(outbox);
+    let done = tokio::task::spawn_blocking(move || work(&outbox)).await;
+    done.expect("the outbox doesn't panic, and nobody cancels its work")
+}
+
+/// A timer whose first tick is one period away.
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut timer = interval_at(Instant::now() + period, period);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    timer
+}

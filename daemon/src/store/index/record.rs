@@ -1,0 +1,110 @@
+//! What the index keeps of a study, and the rules by which it becomes due.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Where a study stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StudyState {
+    /// Instances came in since the last analysis.
+    #[default]
+    Receiving,
+    /// An analysis has begun.
+    Analysing,
+    /// The newest instances are in a result.
+    Completed,
+    /// The newest instances are outside of what is analysed.
+    Rejected,
+    /// The analysis failed, or took the daemon down too often.
+    Failed,
+}
+
+/// What an incoming instance was to the study.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Not there before.
+    New,
+    /// There with another content.
+    Replaced,
+    /// There with the same content: nothing to analyse again.
+    Identical,
+}
+
+/// How an analysis ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// With a result, new or from the cache.
+    Completed {
+        /// The result's revision.
+        revision: u32,
+        /// What it was computed from.
+        fingerprint: String,
+    },
+    /// The study is outside of what is analysed.
+    Rejected,
+    /// No result, no reason in the study itself.
+    Failed,
+}
+
+/// A study in the index. A generation counts the changes of its instances; it is analysed when its
+/// generation is ahead of the analysed one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StudyRecord {
+    /// Where the study stands.
+    pub state: StudyState,
+    /// When the last instance came in, Unix time in ms.
+    pub last_activity_ms: u64,
+    /// Number of new and replaced instances so far.
+    pub generation: u64,
+    /// The generation at which the required series were seen to be whole; 0 when not yet.
+    pub whole_generation: u64,
+    /// The newest generation whose analysis has ended.
+    pub analysed_generation: u64,
+    /// Analyses of this generation that have begun and not ended.
+    pub attempts: u32,
+    /// The newest result; 0 when there is none.
+    pub latest_revision: u32,
+}
+
+impl StudyRecord {
+    /// Takes note of an instance.
+    pub(super) fn note_instance(&mut self, change: Change, now_ms: u64) {
+        self.last_activity_ms = self.last_activity_ms.max(now_ms);
+        if change != Change::Identical {
+            self.generation += 1;
+            self.attempts = 0;
+            self.state = StudyState::Receiving;
+        }
+    }
+
+    /// Takes note of the end of the analysis of `generation`; newer instances keep the study due.
+    pub(super) fn note_outcome(&mut self, generation: u64, outcome: &Outcome) {
+        self.analysed_generation = self.analysed_generation.max(generation);
+        if let Outcome::Completed { revision, .. } = outcome {
+            self.latest_revision = self.latest_revision.max(*revision);
+        }
+        if !self.has_work() {
+            self.attempts = 0;
+            self.state = match outcome {
+                Outcome::Completed { .. } => StudyState::Completed,
+                Outcome::Rejected => StudyState::Rejected,
+                Outcome::Failed => StudyState::Failed,
+            };
+        }
+    }
+
+    /// Whether there is something that no analysis has seen.
+    pub fn has_work(&self) -> bool {
+        self.generation > self.analysed_generation
+    }
+
+    /// Whether the study is to be analysed now: it has work, and is whole or was quiet long enough.
+    pub fn is_due(&self, now_ms: u64, quiet_period: Duration) -> bool {
+        let quiet = now_ms.saturating_sub(self.last_activity_ms);
+        self.has_work()
+            && (self.whole_generation == self.generation
+                || u128::from(quiet) >= quiet_period.as_millis())
+    }
+}
