@@ -109,7 +109,10 @@ def measure(args: argparse.Namespace, runs: dict[str, evaluate.Network]) -> tupl
             crops = modic.held_out_crops(found)
             if split == "val":
                 threshold = evaluate.best_threshold(runs["int8"], found, crops)
-            measured = {k: evaluate.modic_figures(r, found, crops, threshold) for k, r in runs.items()}
+            measured = {
+                k: evaluate.modic_figures(r, found, crops, threshold) | evaluate.lesion_figures(r, found, threshold)
+                for k, r in runs.items()
+            }
         figures |= {f"{split}_{name}_{k}": round(v, 4) for k, m in measured.items() for name, v in m.items()}
     return threshold, figures
 

@@ -24,7 +24,7 @@ from .splits import split_of
 PIXEL_MM = 0.75
 CROP = (160, 160)
 ERODE_MM = 2.0
-WEIGHTS = {"real": 1.3, "phantom": 1.0}
+WEIGHTS = {"real": 1.0, "phantom": 1.3}
 BAG_TOP = 20  # pixels whose mean probability is a bag's
 BAG_WEIGHT = 0.1
 
@@ -42,6 +42,7 @@ class Sample:
     clean: tuple[int, ...] = ()  # discs where a lesion may be painted
     bags: tuple[int, ...] = ()  # discs with a change somewhere
     grades: tuple[int, ...] = ()
+    slice_mm: float = 0.0  # of phantoms: distance between slices
 
 
 def samples(split: str, data: Path | None, phantom_dir: Path | None, pseudo_file: Path | None) -> list[Sample]:
@@ -81,7 +82,7 @@ def phantom_samples(case: phantoms.Case) -> list[Sample]:
     for k in np.flatnonzero(np.isin(tissue, (VERTEBRA, S1)).any((1, 2))):
         seen = levels.find(tissue[k], (PIXEL_MM, PIXEL_MM))
         disc, depth = (seen.disc, seen.depth) if seen else _nothing(tissue[k].shape)
-        found.append(_sample("phantom", f"p{case.seed}", ratios[:, k], truth[k].astype(np.uint8), disc, depth))
+        found.append(_sample("phantom", f"p{case.seed}", ratios[:, k], truth[k].astype(np.uint8), disc, depth, slice_mm=case.t1.slice_mm))
     return found
 
 
@@ -269,8 +270,8 @@ def auc(positive: list[float], negative: list[float]) -> float:
     return float((p > n).mean() + 0.5 * (p == n).mean())
 
 
-def _sample(source, patient, ratios, target, disc, depth, clean=(), bags=(), grades=()) -> Sample:
-    return Sample(source, patient, ratios.astype(np.float16), target, disc, depth.astype(np.float16), clean, bags, grades)
+def _sample(source, patient, ratios, target, disc, depth, clean=(), bags=(), grades=(), slice_mm=0.0) -> Sample:
+    return Sample(source, patient, ratios.astype(np.float16), target, disc, depth.astype(np.float16), clean, bags, grades, slice_mm)
 
 
 def _nothing(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ LOCAL_FLOOR = 0.1
 CLIP = 3.0
 FIT_ROUNDS = 10
 CAUCHY_SCALE = 2.385  # 95 % efficiency on Gaussian residuals
+LEAST_SPREAD = 0.02  # of log signal, so that a noise-free picture doesn't divide by zero
 RIDGE = 1e-3
 
 
@@ -67,16 +68,17 @@ def marrow_field(volume: np.ndarray, bodies: np.ndarray) -> np.ndarray:
     first, last = where.min(0), where.max(0)
     terms = _terms(where, first, last)
     log_signal = np.log(volume[tuple(where.T)].astype(np.float64))
-    ridge = RIDGE * len(where) * np.diag([0, 0, 0, 1, 1, 1, 0][: terms.shape[1]])
-    weight = np.ones(len(where))
+    fit = np.zeros(terms.shape[1])
+    fit[0] = np.median(log_signal)
     for _ in range(FIT_ROUNDS):
-        normal = terms.T @ (weight[:, None] * terms) + ridge
-        fit = np.linalg.solve(normal, terms.T @ (weight * log_signal))
         residual = log_signal - terms @ fit
-        scale = CAUCHY_SCALE * 1.4826 * np.median(np.abs(residual)) + 1e-6
+        scale = CAUCHY_SCALE * max(1.4826 * np.median(np.abs(residual)), LEAST_SPREAD)
         weight = 1 / (1 + (residual / scale) ** 2)
+        normal = terms.T @ (weight[:, None] * terms)
+        normal[range(3, 6), range(3, 6)] += RIDGE * weight.sum()
+        fit = np.linalg.solve(normal, terms.T @ (weight * log_signal))
     everywhere = np.indices(volume.shape).reshape(3, -1).T
-    return np.exp(np.clip(_terms(everywhere, first, last), -4, 4) @ fit).reshape(volume.shape)
+    return np.exp(np.clip(_terms(everywhere, first, last) @ fit, -20, 20)).reshape(volume.shape)
 
 
 def _terms(index: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
