@@ -64,11 +64,12 @@ def lesion_figures(run: Network, found: list[modic.Sample], threshold: float) ->
 
     A finding is a connected part that reaches an endplate; sizes as in the acceptance bar.
     """
-    met = lesions = false = exams = 0
+    met = lesions = false = exams = overlap = total = 0
     for patient in sorted({s.patient for s in found if s.source == "phantom"}):
         slices = [s for s in found if s.patient == patient]
         guess = np.stack([probability(run, s) for s in slices]) > threshold
         truth = np.stack([s.target == 1 for s in slices])
+        overlap, total = overlap + 2 * (guess & truth).sum(), total + guess.sum() + truth.sum()
         at_plate = np.stack([s.depth.astype(np.float32) < CONTACT_MM for s in slices])
         voxel_mm3 = slices[0].slice_mm * modic.PIXEL_MM**2
         for part in parts(truth, LESION_MM3 / voxel_mm3):
@@ -79,7 +80,7 @@ def lesion_figures(run: Network, found: list[modic.Sample], threshold: float) ->
     if not exams:
         return {}
     return {"phantom_exams": exams, "phantom_lesions": lesions, "phantom_lesions_met": met / max(1, lesions),
-            "phantom_false_per_exam": false / exams}
+            "phantom_false_per_exam": false / exams, "phantom_volume_dice": float(overlap / max(1, total))}
 
 
 def parts(mask: np.ndarray, smallest: float) -> list[np.ndarray]:

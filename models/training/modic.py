@@ -24,6 +24,7 @@ from .splits import split_of
 PIXEL_MM = 0.75
 CROP = (160, 160)
 ERODE_MM = 2.0
+MARGIN_MM = 20.0  # around the bodies of a volume: all that network 2 is ever shown
 WEIGHTS = {"real": 1.0, "phantom": 1.3}
 BAG_TOP = 20  # pixels whose mean probability is a bag's
 BAG_WEIGHT = 0.1
@@ -73,11 +74,20 @@ def eroded(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
     return binary_erosion(mask, ball)
 
 
+def surroundings(bodies: np.ndarray) -> tuple[slice, slice]:
+    """The part of a slice that holds all bodies and a margin."""
+    margin = round(MARGIN_MM / PIXEL_MM)
+    edges = (np.flatnonzero(bodies.any(axis)) for axis in (1, 0))
+    return tuple(slice(max(0, at[0] - margin), at[-1] + 1 + margin) for at in edges)
+
+
 def phantom_samples(case: phantoms.Case) -> list[Sample]:
     spacing = case.t1.spacing
     t1, t2 = (np.stack([preprocess.resample(s, spacing, PIXEL_MM) for s in v.data]) for v in (case.t1, case.t2))
     tissue, truth = (np.stack([_nearest(s, spacing, t1.shape[1:]) for s in v]) for v in (case.tissue, case.modic > 0))
     ratios = ratios_of(t1, t2, tissue, (PIXEL_MM, PIXEL_MM))
+    box = surroundings(np.isin(tissue, (VERTEBRA, S1)).any(0))
+    ratios, tissue, truth = (x[(..., *box)] for x in (ratios, tissue, truth))
     found = []
     for k in np.flatnonzero(np.isin(tissue, (VERTEBRA, S1)).any((1, 2))):
         seen = levels.find(tissue[k], (PIXEL_MM, PIXEL_MM))
@@ -91,10 +101,12 @@ def real_sample(pair: spider.Pair, classes: np.ndarray) -> Sample | None:
     spacing = pair.t1_spacing
     t1, t2 = (preprocess.resample(x, spacing, PIXEL_MM) for x in (pair.t1, pair.t2))
     classes = _nearest(classes, spacing, t1.shape)
+    ratios = ratios_of(t1[None], t2[None], classes[None], (PIXEL_MM, PIXEL_MM))[:, 0]
+    box = surroundings(np.isin(classes, (VERTEBRA, S1)))
+    ratios, classes = ratios[(..., *box)], classes[box]
     seen = levels.find(classes, (PIXEL_MM, PIXEL_MM))
     if seen is None:
         return None
-    ratios = ratios_of(t1[None], t2[None], classes[None], (PIXEL_MM, PIXEL_MM))[:, 0]
     target, bags = _weak_target(ratios, seen, pair.modic)
     clean = tuple(k for k, grade in enumerate(pair.modic, 1) if grade == 0)
     return _sample("real", pair.patient, ratios, target, seen.disc, seen.depth, clean, bags, pair.modic)
