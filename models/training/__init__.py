@@ -1,0 +1,1 @@
+"""How the two shipped networks were made; see README.md."""

@@ -1,0 +1,94 @@
+"""Random geometry and random contrast, so that a network learns shape, not a scanner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter, zoom
+from torch.nn.functional import grid_sample
+
+from .anatomy import CANAL, DISC, S1, VERTEBRA
+
+
+@dataclass(frozen=True)
+class View:
+    """An affine look at a slice: where each output pixel lies in the source, in mm."""
+
+    size: tuple[int, int]
+    pixel_mm: float
+    centre_mm: tuple[float, float]
+    angle: float = 0.0  # radians
+    scale: tuple[float, float] = (1.0, 1.0)
+
+    def take(self, image: np.ndarray, spacing: tuple[float, float], nearest: bool = False) -> np.ndarray:
+        """`image` (`[..., row, column]`) seen through this view, zeros outside it."""
+        y, x = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in self.size), indexing="ij")
+        y, x = y * self.pixel_mm * self.scale[0], x * self.pixel_mm * self.scale[1]
+        cos, sin = np.cos(self.angle), np.sin(self.angle)
+        rows = (self.centre_mm[0] + cos * y - sin * x) / spacing[0]
+        columns = (self.centre_mm[1] + sin * y + cos * x) / spacing[1]
+        height, width = image.shape[-2:]
+        grid = np.stack((2 * columns / width - 1, 2 * rows / height - 1), -1).astype(np.float32)
+        stack = torch.from_numpy(image.reshape(1, -1, height, width).astype(np.float32))
+        mode = "nearest" if nearest else "bilinear"
+        out = grid_sample(stack, torch.from_numpy(grid)[None], mode=mode, align_corners=False)
+        return out.numpy().reshape(*image.shape[:-2], *self.size)
+
+
+def random_view(rng: np.random.Generator, size: tuple[int, int], pixel_mm: float, around_mm: tuple[float, float]) -> View:
+    """Rotation up to 20 degrees, scale 0.8 to 1.25, near `around_mm`."""
+    scale = float(np.exp(rng.uniform(np.log(0.8), np.log(1.25))))
+    stretch = float(np.exp(rng.normal(0, 0.04)))
+    shift = rng.normal(0, (0.16 * size[0] * pixel_mm, 0.12 * size[1] * pixel_mm))
+    angle = float(np.clip(rng.normal(0, np.deg2rad(8)), -np.deg2rad(20), np.deg2rad(20)))
+    centre = (around_mm[0] + shift[0], around_mm[1] + shift[1])
+    return View(size, pixel_mm, centre, angle, (scale, scale * stretch))
+
+
+def remap_classes(rng: np.random.Generator, image: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Gives disc and canal (and marrow) another brightness and texture: T2 comes to look like T1."""
+    body = np.isin(label, (VERTEBRA, S1))
+    if body.sum() < 50:
+        return image
+    marrow = np.median(image[body])
+    spread = {
+        CANAL: (rng.uniform(0.1, 0.7) if rng.random() < 0.7 else rng.uniform(0.7, 2.2)),
+        DISC: rng.uniform(0.25, 0.9) if rng.random() < 0.8 else rng.uniform(0.9, 1.6),
+    }
+    out = image.copy()
+    for cls, level in spread.items():
+        inside = label == cls
+        if inside.sum() < 20:
+            continue
+        soft = gaussian_filter(inside.astype(np.float32), 0.6)
+        mean = image[inside].mean()
+        texture = rng.uniform(-0.4, 0.6) * (image - mean) * min(1.0, marrow / (mean + 1e-3))
+        out = out * (1 - soft) + soft * (level * marrow + texture)
+    return np.maximum(out, 0)
+
+
+def shade(rng: np.random.Generator, shape: tuple[int, int], strength: float) -> np.ndarray:
+    """A smooth positive field: a coil's slope plus a few broad bumps."""
+    coarse = zoom(rng.normal(0, 1, (4, 3)), (shape[0] / 4, shape[1] / 3), order=1)
+    slope = np.linspace(-1, 1, shape[1])[None, :] * rng.normal(0, 1) + np.linspace(-1, 1, shape[0])[:, None] * rng.normal(0, 0.7)
+    return np.exp(strength * (0.6 * gaussian_filter(coarse, 8) + slope)).astype(np.float32)
+
+
+def degrade(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Gamma, blur, low resolution, noise, clipping: what scanners and exports do."""
+    top = np.percentile(image, 99.5) + 1e-6
+    image = np.clip(image / top, 0, 2) ** np.exp(rng.normal(0, 0.25))
+    if rng.random() < 0.4:
+        image = gaussian_filter(image, rng.uniform(0.3, 1.1))
+    if rng.random() < 0.25:
+        factor = rng.uniform(1.2, 2.0)
+        small = zoom(image, 1 / factor, order=1)
+        image = zoom(small, (image.shape[0] / small.shape[0], image.shape[1] / small.shape[1]), order=1)
+    if rng.random() < 0.6:
+        noise = rng.uniform(0.005, 0.06)
+        image = np.hypot(image + rng.normal(0, noise, image.shape), rng.normal(0, noise, image.shape))
+    if rng.random() < 0.3:
+        image = np.minimum(image, rng.uniform(0.5, 1.0))
+    return image.astype(np.float32)

@@ -1,0 +1,154 @@
+"""Measures a network as the daemon runs it: whole slices, ONNX Runtime, no augmentation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+from scipy.ndimage import label
+
+from . import anatomy, levels, modic, preprocess, vertebrae
+
+Network = Callable[[np.ndarray], np.ndarray]  # [1, c, h, w] -> logits [classes, h, w]
+LESION_MM3, FINDING_MM3, CONTACT_MM = 100.0, 50.0, 3.0
+THRESHOLDS = np.arange(0.3, 0.91, 0.1)
+
+
+def vertebrae_figures(run: Network, found: list[vertebrae.Sample]) -> dict[str, float]:
+    """Dice of every class over all slices of each source, at 1 mm."""
+    sums: dict[str, np.ndarray] = {}
+    for s in found:
+        image = preprocess.resample(s.image, s.spacing, vertebrae.PIXEL_MM)
+        guess = run(vertebrae.prepare(s.image, s.spacing)).argmax(0)[: image.shape[0], : image.shape[1]]
+        view = [np.clip((np.arange(m) + 0.5) * vertebrae.PIXEL_MM / p, 0, n - 1).astype(int)
+                for m, p, n in zip(image.shape, s.spacing, s.label.shape)]
+        truth = s.label[np.ix_(*view)]
+        known = truth != anatomy.IGNORE
+        for cls, name in enumerate(anatomy.CLASSES[1:], 1):
+            a, b = (guess == cls) & known, truth == cls
+            key = f"{s.source}_dice_{name}"
+            sums[key] = sums.get(key, np.zeros(2)) + (2 * (a & b).sum(), a.sum() + b.sum())
+    return {key: float(both / max(total, 1)) for key, (both, total) in sums.items()}
+
+
+def level_figures(run: Network, pairs: list) -> dict[str, float]:
+    """On real T1 slices: is S1 seen, and are there as many bodies above it as graded discs?"""
+    seen, equal, near = 0, 0, 0
+    for pair in pairs:
+        guess = run(vertebrae.prepare(pair.t1, pair.t1_spacing)).argmax(0)
+        found = levels.find(guess, (vertebrae.PIXEL_MM, vertebrae.PIXEL_MM))
+        difference = found.bodies - 1 - len(pair.modic) if found else 99
+        seen, equal, near = seen + (found is not None), equal + (difference == 0), near + (abs(difference) <= 1)
+    n = max(1, len(pairs))
+    return {"t1_patients": len(pairs), "s1_seen": seen / n, "levels_equal": equal / n, "levels_within_1": near / n}
+
+
+def modic_figures(run: Network, found: list[modic.Sample], crops: dict, threshold: float) -> dict[str, float]:
+    """Dice on exact truth (phantoms, lesions simulated in real marrow), agreement with real disc gradings."""
+    out = {}
+    for name, (inputs, target) in crops.items():
+        guess = np.concatenate([sigmoid(run(x[None].numpy())) for x in inputs])
+        for_dice = [g > threshold for g in guess]
+        known = target.numpy() != anatomy.IGNORE
+        truth, both = target.numpy() == 1, np.stack(for_dice) & known
+        out[f"{name}_dice"] = float(2 * (both & truth).sum() / max(1, both.sum() + truth.sum()))
+    table = disc_table(run, found)
+    if table:
+        out |= agreement(table, threshold)
+    return out
+
+
+def lesion_figures(run: Network, found: list[modic.Sample], threshold: float) -> dict[str, float]:
+    """On whole phantoms: the share of lesions that are met, and false findings an exam.
+
+    A finding is a connected part that reaches an endplate; sizes as in the acceptance bar.
+    """
+    met = lesions = false = exams = overlap = total = 0
+    for patient in sorted({s.patient for s in found if s.source == "phantom"}):
+        slices = [s for s in found if s.patient == patient]
+        guess = np.stack([probability(run, s) for s in slices]) > threshold
+        truth = np.stack([s.target == 1 for s in slices])
+        overlap, total = overlap + 2 * (guess & truth).sum(), total + guess.sum() + truth.sum()
+        at_plate = np.stack([s.depth.astype(np.float32) < CONTACT_MM for s in slices])
+        voxel_mm3 = slices[0].slice_mm * modic.PIXEL_MM**2
+        for part in parts(truth, LESION_MM3 / voxel_mm3):
+            lesions, met = lesions + 1, met + bool((part & guess).any())
+        for part in parts(guess, FINDING_MM3 / voxel_mm3):
+            false += bool((part & at_plate).any() and not (part & truth).any())
+        exams += 1
+    if not exams:
+        return {}
+    return {"phantom_exams": exams, "phantom_lesions": lesions, "phantom_lesions_met": met / max(1, lesions),
+            "phantom_false_per_exam": false / exams, "phantom_volume_dice": float(overlap / max(1, total))}
+
+
+def parts(mask: np.ndarray, smallest: float) -> list[np.ndarray]:
+    labelled, count = label(mask)
+    sizes = np.bincount(labelled.ravel(), minlength=count + 1)
+    return [labelled == i for i in range(1, count + 1) if sizes[i] >= smallest]
+
+
+def probability(run: Network, s: modic.Sample) -> np.ndarray:
+    """Of Modic change, `[row, column]`."""
+    padded = preprocess.pad(s.ratios.astype(np.float32), 16)[None]
+    return sigmoid(run(padded))[0, : s.disc.shape[0], : s.disc.shape[1]]
+
+
+def disc_table(run: Network, found: list[modic.Sample]) -> list[tuple[str, int, int, float]]:
+    """(patient, disc, grade, score) of real pairs."""
+    rows = []
+    for s in found:
+        if s.source != "real":
+            continue
+        guess = probability(run, s)
+        for k, grade in enumerate(s.grades, 1):
+            score = modic.disc_score(guess, s.disc, k)
+            rows += [] if score is None else [(s.patient, k, grade, score)]
+    return rows
+
+
+def agreement(table: list[tuple[str, int, int, float]], threshold: float) -> dict[str, float]:
+    """`any Modic` per disc against the gradings."""
+    truth = np.array([grade > 0 for _, _, grade, _ in table])
+    score = np.array([s for *_, s in table])
+    said = score > threshold
+    observed = (truth == said).mean()
+    chance = truth.mean() * said.mean() + (1 - truth.mean()) * (1 - said.mean())
+    return {
+        "discs": len(table),
+        "discs_graded": int(truth.sum()),
+        "disc_auc": modic.auc(list(score[truth]), list(score[~truth])),
+        "disc_sensitivity": float(said[truth].mean()) if truth.any() else float("nan"),
+        "disc_specificity": float((~said[~truth]).mean()) if (~truth).any() else float("nan"),
+        "disc_kappa": float((observed - chance) / (1 - chance + 1e-9)),
+    }
+
+
+def best_threshold(run: Network, found: list[modic.Sample], crops: dict) -> float:
+    """On validation data: the best mean of Dice values, discs' kappa, lesions met and exams without a false finding."""
+    run = remembered(run)
+
+    def merit(threshold: float) -> float:
+        figures = modic_figures(run, found, crops, threshold) | lesion_figures(run, found, threshold)
+        good = [v for k, v in figures.items() if k.endswith("_dice") or k in ("disc_kappa", "phantom_lesions_met")]
+        return float(np.mean([*good, max(0.0, 1 - figures.get("phantom_false_per_exam", 1.0))]))
+
+    return float(round(max(THRESHOLDS, key=merit), 2))
+
+
+def remembered(run: Network) -> Network:
+    """`run`, asked only once for each input."""
+    known: dict[bytes, np.ndarray] = {}
+
+    def ask(x: np.ndarray) -> np.ndarray:
+        key = hashlib.sha256(x.tobytes()).digest()
+        if key not in known:
+            known[key] = run(x)
+        return known[key]
+
+    return ask
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(x, -30, 30)))

@@ -1,0 +1,159 @@
+"""`python -m training.export vertebrae|modic`: a checkpoint becomes a bundle.
+
+A bundle holds `network.onnx` (int8), `golden.bin` and `manifest.toml`; the
+daemon refuses it when a digest or the golden case doesn't fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import struct
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import anatomy, evaluate, modic, onnx_file, phantoms, preprocess, pseudo, spider, tasks, vertebrae
+from .splits import split_of
+
+VERSION = "0.1.0"
+GOLDEN = 128  # pixels a side
+CALIBRATION_SLICES = 48
+SOURCES = (
+    "SPIDER (van der Graaf et al., Scientific Data 2024), CC BY 4.0, by way of 8-bit PNG renderings",
+    "phantoms with exact truth from `modicd phantom`",
+)
+
+
+def parse(words: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task", choices=tasks.NAMES)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="the SPIDER renderings")
+    parser.add_argument("--phantoms", type=Path, required=True, help="the golden case comes from one")
+    parser.add_argument("--pseudo", type=Path)
+    parser.add_argument("--bundles", type=Path, default=Path(__file__).parents[1] / "bundles")
+    return parser.parse_args(words)
+
+
+def export(args: argparse.Namespace) -> Path:
+    """Writes the bundle; returns its folder."""
+    torch.set_num_threads(1)
+    folder = args.bundles / args.task
+    folder.mkdir(parents=True, exist_ok=True)
+
+    reference, network = args.checkpoint.with_suffix(".f32.onnx"), folder / "network.onnx"
+    onnx_file.write_float(pseudo.load(args.checkpoint), reference)
+    onnx_file.write_int8(reference, network, calibration(args))
+    golden = folder / "golden.bin"
+    golden.write_bytes(golden_case(network, golden_input(args)))
+    runs = {"f32": onnx_file.session(reference), "int8": onnx_file.session(network)}
+    threshold, figures = measure(args, {k: lambda x, s=s: onnx_file.run(s, x) for k, s in runs.items()})
+    (folder / "manifest.toml").write_text(manifest(args, network, golden, threshold, figures))
+    print(json.dumps({"threshold": threshold, **figures}, indent=1))
+    return folder
+
+
+def inputs_of(task: str, sample: vertebrae.Sample | modic.Sample) -> np.ndarray:
+    """A whole slice as the daemon prepares it, `[1, channels, h, w]`."""
+    if task == "vertebrae":
+        return vertebrae.prepare(sample.image, sample.spacing)
+    return preprocess.pad(sample.ratios.astype(np.float32), 16)[None]
+
+
+def calibration(args: argparse.Namespace) -> list[np.ndarray]:
+    """Training slices of every source but T2-SPACE, which isn't what network 1 will see."""
+    module = {"vertebrae": vertebrae, "modic": modic}[args.task]
+    found = module.samples("train", args.data, args.phantoms, args.pseudo)
+    found = [s for s in found if s.source != "space"] or found
+    chosen = np.random.default_rng(5).choice(len(found), min(CALIBRATION_SLICES, len(found)), replace=False)
+    return [inputs_of(args.task, found[i]) for i in chosen]
+
+
+def golden_input(args: argparse.Namespace) -> np.ndarray:
+    """The middle of a phantom: no real picture goes into the project."""
+    case = phantoms.cases(args.phantoms)[0]
+    if args.task == "vertebrae":
+        middle = case.t1.data[len(case.t1.data) // 2]
+        whole = vertebrae.prepare(middle, case.t1.spacing)
+    else:
+        found = modic.phantom_samples(case)
+        whole = inputs_of("modic", max(found, key=lambda s: int(s.target.sum())))
+    top, left = ((n - GOLDEN) // 2 for n in whole.shape[-2:])
+    return np.ascontiguousarray(whole[..., top : top + GOLDEN, left : left + GOLDEN])
+
+
+def golden_case(network: Path, x: np.ndarray) -> bytes:
+    """u32 channels, height, width; f32 input; u32 classes; f32 logits; little-endian."""
+    logits = onnx_file.run(onnx_file.session(network, optimise=False), x)
+    shape = struct.pack("<3I", *x.shape[1:])
+    return shape + x.astype("<f4").tobytes() + struct.pack("<I", len(logits)) + logits.astype("<f4").tobytes()
+
+
+def measure(args: argparse.Namespace, runs: dict[str, evaluate.Network]) -> tuple[float, dict[str, float]]:
+    """Network 2's threshold, and figures of both forms on validation and test."""
+    figures: dict[str, float] = {}
+    threshold = 0.5
+    for split in ("val", "test"):
+        if args.task == "vertebrae":
+            found = vertebrae.samples(split, args.data, args.phantoms, None)
+            pairs = [p for p in spider.pairs(args.data) if split_of(p.patient) == split] if args.data else []
+            measured = {k: evaluate.vertebrae_figures(r, found) for k, r in runs.items()}
+            if pairs:
+                measured = {k: m | evaluate.level_figures(runs[k], pairs) for k, m in measured.items()}
+        else:
+            found = modic.samples(split, args.data, args.phantoms, args.pseudo)
+            crops = modic.held_out_crops(found)
+            if split == "val":
+                threshold = evaluate.best_threshold(runs["int8"], found, crops)
+            measured = {
+                k: evaluate.modic_figures(r, found, crops, threshold) | evaluate.lesion_figures(r, found, threshold)
+                for k, r in runs.items()
+            }
+        figures |= {f"{split}_{name}_{k}": round(v, 4) for k, m in measured.items() for name, v in m.items()}
+    return threshold, figures
+
+
+def manifest(args: argparse.Namespace, network: Path, golden: Path, threshold: float, figures: dict[str, float]) -> str:
+    first = args.task == "vertebrae"
+    classes = list(anatomy.CLASSES) if first else ["modic"]
+    settings = args.checkpoint.with_name("record.json")
+    record = json.loads(settings.read_text()) if settings.exists() else {}
+    run = record.get("settings", {})
+    lines = [
+        f'name = "{args.task}"',
+        f'version = "{VERSION}"',
+        f'sha256 = "{sha256(network)}"',
+        f'golden_sha256 = "{sha256(golden)}"',
+        "\n[input]",
+        f"channels = {json.dumps(['t1'] if first else ['t1', 't2'])}",
+        f"pixel_mm = {vertebrae.PIXEL_MM if first else modic.PIXEL_MM}",
+        "size_multiple = 16",
+        f'normalisation = "{"local" if first else "marrow"}"',
+        "\n[output]",
+        f"classes = {json.dumps(classes)}",
+        *([] if first else [f"threshold = {threshold}"]),
+        "\n[quantization]",
+        'format = "int8 QDQ, u8 activations, s8 weights per channel"',
+        "\n[training]",
+        f"data = {json.dumps(SOURCES)}",
+        'licence = "SPIDER: CC BY 4.0"',
+        f'date = "{time.strftime("%Y-%m-%d")}"',
+        f'split = "by patient, seeded hash, training/splits.csv: train 60 %, val 12 %, test 28 %"',
+        f"seed = {run.get('seed', 0)}",
+        f"minutes = {round(record.get('seconds', 0) / 60, 1)}",
+        "\n[figures]",
+        *(f"{key} = {value if value == value else 'nan'}" for key, value in figures.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    export(parse())

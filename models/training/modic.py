@@ -1,0 +1,296 @@
+"""Network 2's task: Modic changes from the marrow ratios r1 (T1) and r2 (T2).
+
+Four teachers: phantoms with exact truth, lesions simulated in real marrow, real
+discs graded 0 (nothing may be found), real discs graded as changed (bright marrow
+at their endplates is taken as the change; where none stands out, something must be
+found somewhere: a multiple-instance term).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.ndimage import binary_erosion, gaussian_filter, label
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits as bce
+
+from . import augment, lesions, labels, levels, phantoms, preprocess, spider
+from .anatomy import IGNORE, S1, VERTEBRA
+from .splits import split_of
+
+PIXEL_MM = 0.75
+CROP = (160, 160)
+ERODE_MM = 2.0
+MARGIN_MM = 20.0  # around the bodies of a volume: all that network 2 is ever shown
+WEIGHTS = {"real": 1.0, "phantom": 1.3}
+BAG_TOP = 20  # pixels whose mean probability is a bag's
+BAG_WEIGHT = 0.1
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One slice at 0.75 mm. `target` is 0, 1 or `IGNORE`; `disc` and `depth` are `levels.Levels`'."""
+
+    source: str
+    patient: str
+    ratios: np.ndarray
+    target: np.ndarray
+    disc: np.ndarray
+    depth: np.ndarray
+    clean: tuple[int, ...] = ()  # discs where a lesion may be painted
+    bags: tuple[int, ...] = ()  # discs with a change somewhere
+    grades: tuple[int, ...] = ()
+    slice_mm: float = 0.0  # of phantoms: distance between slices
+
+
+def samples(split: str, data: Path | None, phantom_dir: Path | None, pseudo_file: Path | None) -> list[Sample]:
+    found: list[Sample] = []
+    if phantom_dir is not None:
+        for case in phantoms.cases(phantom_dir):
+            if phantoms.split_of(case.seed) == split:
+                found += phantom_samples(case)
+    if data is not None and pseudo_file is not None:
+        known = {s["patient"]: s["label"] for s in labels.read(pseudo_file)}
+        for pair in spider.pairs(data):
+            if pair.patient in known and split_of(pair.patient) == split:
+                sample = real_sample(pair, known[pair.patient])
+                found += [sample] if sample else []
+    return found
+
+
+def ratios_of(t1: np.ndarray, t2: np.ndarray, classes: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
+    """r1 and r2 of a volume `[slice, row, column]`: `[2, slice, row, column]`."""
+    bodies = np.stack([eroded(np.isin(one, (VERTEBRA, S1)), spacing) for one in classes])
+    return np.stack([preprocess.marrow(t.astype(np.float32), bodies) for t in (t1, t2)])
+
+
+def eroded(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
+    steps = np.ceil(ERODE_MM / np.array(spacing) - 0.25).astype(int)
+    y, x = np.ogrid[-steps[0] : steps[0] + 1, -steps[1] : steps[1] + 1]
+    ball = (y * spacing[0]) ** 2 + (x * spacing[1]) ** 2 <= (ERODE_MM + 0.1) ** 2
+    return binary_erosion(mask, ball)
+
+
+def surroundings(bodies: np.ndarray) -> tuple[slice, slice]:
+    """The part of a slice that holds all bodies and a margin."""
+    margin = round(MARGIN_MM / PIXEL_MM)
+    edges = (np.flatnonzero(bodies.any(axis)) for axis in (1, 0))
+    return tuple(slice(max(0, at[0] - margin), at[-1] + 1 + margin) for at in edges)
+
+
+def phantom_samples(case: phantoms.Case) -> list[Sample]:
+    spacing = case.t1.spacing
+    t1, t2 = (np.stack([preprocess.resample(s, spacing, PIXEL_MM) for s in v.data]) for v in (case.t1, case.t2))
+    tissue, truth = (np.stack([_nearest(s, spacing, t1.shape[1:]) for s in v]) for v in (case.tissue, case.modic > 0))
+    ratios = ratios_of(t1, t2, tissue, (PIXEL_MM, PIXEL_MM))
+    box = surroundings(np.isin(tissue, (VERTEBRA, S1)).any(0))
+    ratios, tissue, truth = (x[(..., *box)] for x in (ratios, tissue, truth))
+    found = []
+    for k in np.flatnonzero(np.isin(tissue, (VERTEBRA, S1)).any((1, 2))):
+        seen = levels.find(tissue[k], (PIXEL_MM, PIXEL_MM))
+        disc, depth = (seen.disc, seen.depth) if seen else _nothing(tissue[k].shape)
+        found.append(_sample("phantom", f"p{case.seed}", ratios[:, k], truth[k].astype(np.uint8), disc, depth, slice_mm=case.t1.slice_mm))
+    return found
+
+
+def real_sample(pair: spider.Pair, classes: np.ndarray) -> Sample | None:
+    """A pair with network 1's labels; None where S1 isn't seen."""
+    spacing = pair.t1_spacing
+    t1, t2 = (preprocess.resample(x, spacing, PIXEL_MM) for x in (pair.t1, pair.t2))
+    classes = _nearest(classes, spacing, t1.shape)
+    ratios = ratios_of(t1[None], t2[None], classes[None], (PIXEL_MM, PIXEL_MM))[:, 0]
+    box = surroundings(np.isin(classes, (VERTEBRA, S1)))
+    ratios, classes = ratios[(..., *box)], classes[box]
+    seen = levels.find(classes, (PIXEL_MM, PIXEL_MM))
+    if seen is None:
+        return None
+    target, bags = _weak_target(ratios, seen, pair.modic)
+    clean = tuple(k for k, grade in enumerate(pair.modic, 1) if grade == 0)
+    return _sample("real", pair.patient, ratios, target, seen.disc, seen.depth, clean, bags, pair.modic)
+
+
+def _weak_target(ratios: np.ndarray, seen: levels.Levels, grades: tuple[int, ...]) -> tuple[np.ndarray, tuple[int, ...]]:
+    r1, r2 = (gaussian_filter(r, 1.0 / PIXEL_MM) for r in ratios)
+    target = np.zeros(r1.shape, np.uint8)
+    bags = []
+    for k in range(1, seen.bodies):
+        region = seen.disc == k
+        if k > len(grades):
+            target[region] = IGNORE
+        elif grades[k - 1] > 0:
+            target[region & ((r1 < 0.93) | (r1 > 1.07))] = IGNORE
+            bright = _touching(region & (r1 > 1.2) & (r2 > 0.9), seen.depth) if grades[k - 1] == 2 else region & False
+            target[bright] = 1
+            bags += [] if bright.any() else [k]
+    return target, tuple(bags)
+
+
+def _touching(mask: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """The parts of `mask` of at least 25 mm2 that touch their endplate."""
+    parts, count = label(mask)
+    out = np.zeros(mask.shape, bool)
+    for i in range(1, count + 1):
+        part = parts == i
+        if part.sum() * PIXEL_MM**2 >= 25 and depth[part].min() < 3:
+            out |= part
+    return out
+
+
+class Crops(torch.utils.data.IterableDataset):
+    """Endless crops `(input [2, h, w], target [h, w], bag [h, w])`."""
+
+    def __init__(self, found: list[Sample], seed: int, weights: dict[str, float]) -> None:
+        self.groups = {name: [s for s in found if s.source == name] for name in weights}
+        self.groups = {name: s for name, s in self.groups.items() if s}
+        total = sum(weights[name] for name in self.groups)
+        self.share = [weights[name] / total for name in self.groups]
+        self.seed = seed
+
+    def __iter__(self):
+        if torch.utils.data.get_worker_info():
+            torch.set_num_threads(1)
+        rng = np.random.default_rng(self.seed)
+        groups = list(self.groups.values())
+        while True:
+            group = groups[rng.choice(len(groups), p=self.share)]
+            yield crop(rng, group[rng.integers(len(group))])
+
+
+def crop(rng: np.random.Generator, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    wanted = sample.target == 1 if rng.random() < 0.6 and (sample.target == 1).any() else sample.disc > 0
+    where = np.argwhere(wanted)
+    middle = where[rng.integers(len(where))] if len(where) else np.array(sample.target.shape) / 2
+    spacing = (PIXEL_MM, PIXEL_MM)
+    view = augment.random_view(rng, CROP, PIXEL_MM, tuple(middle * PIXEL_MM))
+    ratios = view.take(sample.ratios, spacing)
+    target, disc = (view.take(x, spacing, nearest=True).round().astype(np.uint8) for x in (sample.target, sample.disc))
+    depth = view.take(np.where(sample.disc > 0, sample.depth, 99).astype(np.float32), spacing, nearest=True)
+
+    canvas = lesions.Canvas(ratios, target, PIXEL_MM)
+    seen = levels.Levels(0, disc, np.where(disc > 0, depth, np.inf))
+    if sample.source == "real":
+        _simulate(rng, canvas, seen, sample.clean)
+    ratios = _disturb(rng, canvas.ratios)
+    return ratios.astype(np.float32), target.astype(np.int64), np.where(np.isin(disc, sample.bags), disc, 0).astype(np.int64)
+
+
+def _simulate(rng: np.random.Generator, canvas: lesions.Canvas, seen: levels.Levels, clean: tuple[int, ...]) -> None:
+    if rng.random() < 0.3:
+        lesions.mottle(rng, canvas)
+    for disc in clean:
+        if rng.random() < 0.35:
+            lesions.add_modic(rng, canvas, seen, disc)
+    if rng.random() < 0.25:
+        lesions.add_haemangioma(rng, canvas, seen)
+    if rng.random() < 0.25:
+        lesions.add_schmorl(rng, canvas, seen)
+
+
+def _disturb(rng: np.random.Generator, ratios: np.ndarray) -> np.ndarray:
+    """A biased reference, T1 and T2 a little apart, blur, noise."""
+    out = []
+    for channel in ratios:
+        field = augment.shade(rng, channel.shape, 0.06 * rng.random()) * np.exp(rng.normal(0, 0.06))
+        channel = channel * field
+        if rng.random() < 0.4:
+            channel = gaussian_filter(channel, rng.uniform(0.3, 1.0))
+        if rng.random() < 0.5:
+            channel = channel + rng.normal(0, rng.uniform(0.01, 0.08), channel.shape)
+        out.append(channel)
+    if rng.random() < 0.4:
+        out[1] = np.roll(out[1], rng.integers(-1, 2, 2), (0, 1))
+    return np.clip(np.stack(out), 0, preprocess.CLIP)
+
+
+def loss(logits: Tensor, target: Tensor, bag: Tensor) -> Tensor:
+    """Cross-entropy plus soft Dice on known pixels, plus the multiple-instance term."""
+    logits = logits[:, 0]
+    known = (target != IGNORE).float()
+    truth = (target == 1).float()
+    entropy = (bce(logits, truth, reduction="none") * known).sum() / known.sum()
+    guess = logits.sigmoid() * known
+    dice = (2 * (guess * truth).sum() + 50) / (guess.sum() + truth.sum() + 50)
+    bags = [
+        logits[i][bag[i] == k].topk(BAG_TOP).values.mean()
+        for i in range(len(bag))
+        for k in bag[i].unique()
+        if k > 0 and (bag[i] == k).sum() > 5 * BAG_TOP
+    ]
+    some = torch.nn.functional.softplus(-torch.stack(bags)).mean() if bags else 0.0
+    return 4 * entropy + 1 - dice + BAG_WEIGHT * some
+
+
+@torch.inference_mode()
+def probability(net: torch.nn.Module, ratios: np.ndarray) -> np.ndarray:
+    """Of Modic change, for a whole slice `[2, row, column]`."""
+    padded = torch.from_numpy(preprocess.pad(ratios.astype(np.float32), 16))[None]
+    return net(padded)[0, 0, : ratios.shape[1], : ratios.shape[2]].sigmoid().numpy()
+
+
+def disc_score(probability: np.ndarray, disc: np.ndarray, k: int) -> float | None:
+    """Mean of the highest `BAG_TOP` probabilities at a disc's endplates; None where it isn't seen."""
+    values = probability[disc == k]
+    return float(np.sort(values)[-BAG_TOP:].mean()) if len(values) > 5 * BAG_TOP else None
+
+
+def disc_table(net: torch.nn.Module, found: list[Sample]) -> list[tuple[str, int, int, float]]:
+    """(patient, disc, grade, score) for every graded disc of the real samples."""
+    rows = []
+    for s in found:
+        if s.source == "real":
+            guess = probability(net, s.ratios)
+            for k, grade in enumerate(s.grades, 1):
+                score = disc_score(guess, s.disc, k)
+                rows += [] if score is None else [(s.patient, k, grade, score)]
+    return rows
+
+
+def held_out_crops(found: list[Sample], per_source: int = 40) -> dict[str, tuple[Tensor, Tensor]]:
+    out = {}
+    for name in sorted({s.source for s in found}):
+        drawn = [c[:2] for c, _ in zip(Crops([s for s in found if s.source == name], 7, {name: 1.0}), range(per_source))]
+        out[name] = tuple(torch.from_numpy(np.stack(x)) for x in zip(*drawn))
+    return out
+
+
+@torch.inference_mode()
+def validate(net: torch.nn.Module, crops: dict[str, tuple[Tensor, Tensor]], found: list[Sample], threshold: float = 0.5) -> dict[str, float]:
+    """Dice on each source's fixed crops; how well real discs are told apart."""
+    out = {}
+    for name, (inputs, target) in crops.items():
+        guess = torch.cat([net(x)[:, 0].sigmoid() for x in inputs.split(8)])
+        out[f"{name}_dice"] = dice(guess > threshold, target)
+    table = disc_table(net, found)
+    if table:
+        out["disc_auc"] = auc([r[3] for r in table if r[2] > 0], [r[3] for r in table if r[2] == 0])
+    return out
+
+
+def dice(guess: Tensor, target: Tensor) -> float:
+    known = target != IGNORE
+    a, b = guess & known, target == 1
+    return float(2 * (a & b).sum() / max(1, a.sum() + b.sum()))
+
+
+def auc(positive: list[float], negative: list[float]) -> float:
+    if not positive or not negative:
+        return float("nan")
+    p, n = np.array(positive)[:, None], np.array(negative)[None, :]
+    return float((p > n).mean() + 0.5 * (p == n).mean())
+
+
+def _sample(source, patient, ratios, target, disc, depth, clean=(), bags=(), grades=(), slice_mm=0.0) -> Sample:
+    return Sample(source, patient, ratios.astype(np.float16), target, disc, depth.astype(np.float16), clean, bags, grades, slice_mm)
+
+
+def _nothing(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros(shape, np.uint8), np.full(shape, np.inf, np.float32)
+
+
+def _nearest(mask: np.ndarray, spacing: tuple[float, float], shape: tuple[int, int]) -> np.ndarray:
+    """A mask on `preprocess.resample`'s grid."""
+    index = [np.clip((np.arange(m) + 0.5) * PIXEL_MM / s, 0, n - 1).astype(int) for m, s, n in zip(shape, spacing, mask.shape)]
+    return mask[np.ix_(*index)]

@@ -1,0 +1,130 @@
+"""Writes a trained `UNet` as ONNX, float and int8.
+
+The graph is built by hand, node for node what the `models` crate's kernels know:
+Conv, Relu, MaxPool, Resize (nearest x2, constant scales), Concat. BatchNorm is
+folded into the convolutions. Height and width stay symbolic.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from torch import nn
+
+from .network import ConvUnit, UNet
+
+OPSET = 13
+
+
+class _Graph:
+    """Nodes and weights in the making; each method returns its output's name."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights = [numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales")]
+
+    def _add(self, kind: str, inputs: list[str], output: str, **attributes) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def conv(self, x: str, weight: np.ndarray, bias: np.ndarray, output: str) -> str:
+        self.weights += [numpy_helper.from_array(weight, f"{output}_w"), numpy_helper.from_array(bias, f"{output}_b")]
+        k = weight.shape[-1]
+        return self._add(
+            "Conv", [x, f"{output}_w", f"{output}_b"], output,
+            kernel_shape=[k, k], pads=[k // 2] * 4, strides=[1, 1],
+        )
+
+    def unit(self, x: str, unit: ConvUnit, name: str) -> str:
+        weight, bias = folded(unit[0], unit[1])
+        return self._add("Relu", [self.conv(x, weight, bias, f"{name}_conv")], name)
+
+    def pool(self, x: str) -> str:
+        return self._add("MaxPool", [x], f"{x}_pool", kernel_shape=[2, 2], strides=[2, 2])
+
+    def up(self, x: str) -> str:
+        return self._add(
+            "Resize", [x, "", "scales"], f"{x}_up", mode="nearest",
+            coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+        )
+
+    def concat(self, a: str, b: str, name: str) -> str:
+        return self._add("Concat", [a, b], name, axis=1)
+
+
+def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[np.ndarray, np.ndarray]:
+    """The convolution's weights and bias with BatchNorm's statistics inside."""
+    factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    weight = conv.weight * factor[:, None, None, None]
+    return weight.detach().numpy(), (norm.bias - norm.running_mean * factor).detach().numpy()
+
+
+def write_float(net: UNet, path: Path) -> None:
+    """The float network, input `input`, output `logits`, batch 1."""
+    net = net.eval()
+    graph, x, skips = _Graph(), "input", []
+    for level, block in enumerate(net.down):
+        if level:
+            skips.append(x)
+            x = graph.pool(x)
+        for i, unit in enumerate(block):
+            x = graph.unit(x, unit, f"down{level}_{i}")
+    for level, (reduce, block) in enumerate(zip(net.reduce, net.up)):
+        x = graph.up(graph.unit(x, reduce, f"reduce{level}"))
+        x = graph.concat(skips.pop(), x, f"concat{level}")
+        for i, unit in enumerate(block):
+            x = graph.unit(x, unit, f"up{level}_{i}")
+    graph.conv(x, net.head.weight.detach().numpy(), net.head.bias.detach().numpy(), "logits")
+
+    def tensor(name: str, channels: int) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, "height", "width"])
+
+    whole = helper.make_graph(graph.nodes, "unet", [tensor("input", net.inputs)], [tensor("logits", net.classes)], graph.weights)
+    model = helper.make_model(whole, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8, producer_name="modic training")
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+class _Reader(CalibrationDataReader):
+    def __init__(self, inputs: Iterable[np.ndarray]) -> None:
+        self.inputs = iter(inputs)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        x = next(self.inputs, None)
+        return None if x is None else {"input": x}
+
+
+def write_int8(source: Path, path: Path, calibration: list[np.ndarray]) -> None:
+    """Static QDQ quantization: u8 activations, s8 weights per output channel."""
+    with tempfile.TemporaryDirectory() as scratch:
+        # Only names shapes and fuses nothing that QDQ would need.
+        inferred = Path(scratch) / "inferred.onnx"
+        onnx.save(onnx.shape_inference.infer_shapes(onnx.load(source)), inferred)
+        quantize_static(
+            inferred, path, _Reader(calibration),
+            quant_format=QuantFormat.QDQ, per_channel=True,
+            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={"CalibMovingAverage": True, "CalibMovingAverageConstant": 0.1},
+        )
+
+
+def session(path: Path, optimise: bool = True) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    if not optimise:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def run(net: ort.InferenceSession, x: np.ndarray) -> np.ndarray:
+    """Logits `[classes, h, w]` for `[1, channels, h, w]`."""
+    return net.run(["logits"], {"input": x.astype(np.float32)})[0][0]

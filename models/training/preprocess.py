@@ -1,0 +1,89 @@
+"""What happens to pixels between a DICOM slice and a network's input.
+
+The daemon does the same in Rust at inference, so every step here is exact and
+small: change one only together with the `models` crate and the manifests.
+Slices are `[row head->feet, column front->back]`, float32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+LOCAL_SIGMA_MM = 25.0
+LOCAL_FLOOR = 0.1
+CLIP = 3.0
+FIT_ROUNDS = 10
+CAUCHY_SCALE = 2.385  # 95 % efficiency on Gaussian residuals
+LEAST_SPREAD = 0.02  # of log signal, so that a noise-free picture doesn't divide by zero
+RIDGE = 1e-3
+
+
+def resample(image: np.ndarray, spacing_mm: tuple[float, float], pixel_mm: float) -> np.ndarray:
+    """Bilinear, pixel centres aligned at the image's corner, edges replicated.
+
+    Output pixel i lies at source row `(i + 0.5) * pixel_mm / spacing - 0.5`;
+    the output has `max(1, floor(n * spacing / pixel_mm + 0.5))` rows.
+    """
+    for axis, spacing in enumerate(spacing_mm):
+        n = image.shape[axis]
+        m = max(1, int(np.floor(n * spacing / pixel_mm + 0.5)))
+        at = np.clip((np.arange(m) + 0.5) * pixel_mm / spacing - 0.5, 0, n - 1)
+        low = np.minimum(at.astype(np.int64), max(n - 2, 0))
+        weight = (at - low).astype(np.float32)
+        weight = weight[:, None] if axis == 0 else weight[None, :]
+        high = np.minimum(low + 1, n - 1)
+        image = image.take(low, axis) * (1 - weight) + image.take(high, axis) * weight
+    return image.astype(np.float32)
+
+
+def pad(image: np.ndarray, multiple: int) -> np.ndarray:
+    """Zeros at the bottom and on the right of the last two axes."""
+    bottom, right = (-n % multiple for n in image.shape[-2:])
+    return np.pad(image, [(0, 0)] * (image.ndim - 2) + [(0, bottom), (0, right)])
+
+
+def local(slice_: np.ndarray, pixel_mm: float = 1.0) -> np.ndarray:
+    """Network 1's normalisation: signal over its own surroundings, 0 to 3."""
+    slice_ = slice_.astype(np.float32)
+    around = gaussian_filter(slice_, LOCAL_SIGMA_MM / pixel_mm, mode="nearest", truncate=3.0)
+    return np.clip(slice_ / (around + LOCAL_FLOOR * slice_.mean() + 1e-6), 0, CLIP)
+
+
+def marrow(volume: np.ndarray, bodies: np.ndarray) -> np.ndarray:
+    """Network 2's normalisation: signal over normal marrow of the same patient, 0 to 3.
+
+    `volume` is `[slice, row, column]`; `bodies` marks vertebral bodies eroded by
+    2 mm. The log of marrow signal is a quadratic in row and column and, where
+    there are several slices, linear in the slice; Cauchy weights keep lesions out.
+    """
+    return np.clip(volume / marrow_field(volume, bodies), 0, CLIP).astype(np.float32)
+
+
+def marrow_field(volume: np.ndarray, bodies: np.ndarray) -> np.ndarray:
+    """The reference signal of marrow at every voxel, same shape as `volume`."""
+    where = np.argwhere(bodies & (volume > 0))
+    if len(where) < 6:
+        raise ValueError(f"marrow field: {len(where)} body voxels are too few")
+    first, last = where.min(0), where.max(0)
+    terms = _terms(where, first, last)
+    log_signal = np.log(volume[tuple(where.T)].astype(np.float64))
+    fit = np.zeros(terms.shape[1])
+    fit[0] = np.median(log_signal)
+    for _ in range(FIT_ROUNDS):
+        residual = log_signal - terms @ fit
+        scale = CAUCHY_SCALE * max(1.4826 * np.median(np.abs(residual)), LEAST_SPREAD)
+        weight = 1 / (1 + (residual / scale) ** 2)
+        normal = terms.T @ (weight[:, None] * terms)
+        normal[range(3, 6), range(3, 6)] += RIDGE * weight.sum()
+        fit = np.linalg.solve(normal, terms.T @ (weight * log_signal))
+    everywhere = np.indices(volume.shape).reshape(3, -1).T
+    return np.exp(np.clip(_terms(everywhere, first, last) @ fit, -20, 20)).reshape(volume.shape)
+
+
+def _terms(index: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """1, y, x, y2, xy, x2 (and the slice, if there are several), each scaled to [-1, 1]."""
+    scaled = 2 * (index - first) / np.maximum(last - first, 1) - 1
+    z, y, x = scaled.T
+    columns = [np.ones(len(index)), y, x, y * y, x * y, x * x]
+    return np.stack(columns + ([z] if last[0] > first[0] else []), axis=1)
