@@ -143,8 +143,14 @@ impl Analyser {
         let result = modic::analyse(&segmentation, &self.modic);
         clock.stage("modic");
 
-        let mut body =
-            FindingBody::new(&result, &self.modic, self.bundles(), fat_suppressed.clone());
+        let mut body = FindingBody::new(
+            &result,
+            &self.modic,
+            self.bundles(),
+            prepared.fingerprint.clone(),
+            fat_suppressed.clone(),
+            refused_series.clone(),
+        );
         body.quality.extend(pair.quality.iter().map(|flag| flag.as_str().to_owned()));
         Ok(Ok(Analysis { body, t1, t2, result, stages: clock.stages }))
     }

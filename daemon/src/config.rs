@@ -30,6 +30,12 @@ pub enum ConfigError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    /// A value of the section `[receive]` makes no sense.
+    #[error(transparent)]
+    Receive(#[from] receive::ConfigError),
+    /// A value of the section `[mqtt]` makes no sense.
+    #[error(transparent)]
+    Mqtt(#[from] deliver::ConfigError),
     /// A value makes no sense.
     #[error("{key}: {problem}")]
     Value {
@@ -80,8 +86,8 @@ pub struct WorkerConfig {
     pub analyse_when_whole: bool,
     /// How often the queue is looked at, s.
     pub poll_interval_s: f64,
-    /// A graceful stop may take this long, s.
-    pub shutdown_grace_s: u64,
+    /// A study whose analysis brought the daemon down this often is given up.
+    pub max_attempts: u32,
 }
 
 impl Default for WorkerConfig {
@@ -90,7 +96,7 @@ impl Default for WorkerConfig {
             quiet_period_s: 30.0,
             analyse_when_whole: true,
             poll_interval_s: 0.5,
-            shutdown_grace_s: 20,
+            max_attempts: 3,
         }
     }
 }
@@ -124,10 +130,13 @@ impl Config {
 
     /// Checks what the types can't: ranges, and values against each other.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let value = |key, problem: &str| Err(ConfigError::Value { key, problem: problem.to_owned() });
+        let value =
+            |key, problem: &str| Err(ConfigError::Value { key, problem: problem.to_owned() });
         if !self.state_dir.is_absolute() {
             return value("state_dir", "must be an absolute path");
         }
+        self.receive.validate()?;
+        self.mqtt.validate()?;
         let worker = &self.worker;
         if !(0.0..=3600.0).contains(&worker.quiet_period_s) {
             return value("worker.quiet_period_s", "must be between 0 and 3600");

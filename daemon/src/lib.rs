@@ -1,11 +1,14 @@
 //! `modicd` finds Modic changes in lumbar-spine MRI beside the scanner.
 //!
 //! The modules are the stages of an exam's way, in its order:
-//! [`receive`] → [`study`] → [`volume`] → [`segment`] → [`modic`] → [`report`]; [`analysis`] joins the middle
-//! five. ARCHITECTURE.md tells the whole story.
+//! [`receive`] → [`study`] → [`volume`] → [`segment`] → [`modic`] → [`report`] → [`deliver`]. [`analysis`] joins
+//! the middle five, [`service`] all of them; [`store`] keeps what they promise to keep. ARCHITECTURE.md tells the whole story.
 
 pub mod analysis;
 pub mod broker;
+pub mod cli;
+mod codes;
+pub mod config;
 pub mod deliver;
 pub mod domain;
 pub mod mask;
@@ -14,6 +17,7 @@ pub mod phantom;
 pub mod receive;
 pub mod report;
 pub mod segment;
+pub mod service;
 pub mod store;
 pub mod study;
 pub mod volume;

@@ -32,11 +32,19 @@ impl Bundle {
             std::fs::read(&path).map_err(|source| BundleError::Read { path, source })
         };
         let manifest = read("manifest.toml")?;
-        Self::verify(&String::from_utf8_lossy(&manifest), &read("network.onnx")?, &read("golden.bin")?)
+        Self::verify(
+            &String::from_utf8_lossy(&manifest),
+            &read("network.onnx")?,
+            &read("golden.bin")?,
+        )
     }
 
     /// Verifies a bundle's three files and makes it ready.
-    pub(crate) fn verify(manifest: &str, onnx: &[u8], golden: &[u8]) -> Result<Bundle, BundleError> {
+    pub(crate) fn verify(
+        manifest: &str,
+        onnx: &[u8],
+        golden: &[u8],
+    ) -> Result<Bundle, BundleError> {
         let manifest = Manifest::parse(manifest)?;
         check_digest(&manifest, "network.onnx", onnx, &manifest.sha256)?;
         check_digest(&manifest, "golden.bin", golden, &manifest.golden_sha256)?;

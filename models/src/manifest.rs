@@ -79,7 +79,10 @@ impl Manifest {
         } else if !(0.1..=5.0).contains(&manifest.input.pixel_mm) {
             Some(format!("input.pixel_mm {} is outside 0.1 to 5", manifest.input.pixel_mm))
         } else if !(1..=256).contains(&manifest.input.size_multiple) {
-            Some(format!("input.size_multiple {} is outside 1 to 256", manifest.input.size_multiple))
+            Some(format!(
+                "input.size_multiple {} is outside 1 to 256",
+                manifest.input.size_multiple
+            ))
         } else if manifest.output.threshold.is_some_and(|t| !(0.0..=1.0).contains(&t)) {
             Some("output.threshold is outside 0 to 1".to_owned())
         } else {

@@ -77,13 +77,16 @@ def golden_input(args: argparse.Namespace) -> np.ndarray:
     """The middle of a phantom: no real picture goes into the project."""
     case = phantoms.cases(args.phantoms)[0]
     if args.task == "vertebrae":
-        middle = case.t1.data[len(case.t1.data) // 2]
-        whole = vertebrae.prepare(middle, case.t1.spacing)
+        k = len(case.t1.data) // 2
+        whole = vertebrae.prepare(case.t1.data[k], case.t1.spacing)
+        middle = np.argwhere(case.tissue[k] > 0).mean(0) * case.t1.spacing / vertebrae.PIXEL_MM
     else:
-        found = modic.phantom_samples(case)
-        whole = inputs_of("modic", max(found, key=lambda s: int(s.target.sum())))
-    top, left = ((n - GOLDEN) // 2 for n in whole.shape[-2:])
-    return np.ascontiguousarray(whole[..., top : top + GOLDEN, left : left + GOLDEN])
+        sample = max(modic.phantom_samples(case), key=lambda s: int((s.target == 1).sum()))
+        whole = inputs_of("modic", sample)
+        middle = np.argwhere(sample.target == 1).mean(0)
+    top, left = (int(np.clip(m - GOLDEN // 2, 0, max(0, n - GOLDEN))) for m, n in zip(middle, whole.shape[-2:]))
+    part = whole[..., top : top + GOLDEN, left : left + GOLDEN]
+    return np.ascontiguousarray(preprocess.pad(part[0], GOLDEN)[None])
 
 
 def golden_case(network: Path, x: np.ndarray) -> bytes:

@@ -86,17 +86,17 @@ fn analyse_one(
             let bar = ProgressBar::new(Analyser::steps(&prepared) as u64).with_style(style);
             let verdict = analyser.analyse(&prepared, &mut || bar.inc(1))?;
             bar.finish_and_clear();
-            verdict.map(|analysis| (prepared.fingerprint, analysis))
+            verdict
         }
         Err(refused) => Err(refused),
     };
     match verdict {
-        Ok((fingerprint, analysis)) => {
+        Ok(analysis) => {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("can't make {}", folder.display()))?;
             let mut document = serde_json::to_value(&analysis.body)?;
             document["study_ref"] = study_ref.into();
-            document["fingerprint"] = fingerprint.into();
+            document["research_use"] = true.into();
             let path = folder.join(FINDING_FILE);
             crate::store::write_atomically(&path, &serde_json::to_vec_pretty(&document)?)?;
             analysis.write_pictures(folder)?;
@@ -122,8 +122,8 @@ fn analyse_one(
 fn files_of(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
-        let about = std::fs::metadata(path)
-            .with_context(|| format!("can't read {}", path.display()))?;
+        let about =
+            std::fs::metadata(path).with_context(|| format!("can't read {}", path.display()))?;
         if about.is_dir() {
             files.extend(
                 regular_files(path).with_context(|| format!("can't read {}", path.display()))?,

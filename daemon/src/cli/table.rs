@@ -37,12 +37,7 @@ pub fn findings(body: &FindingBody) -> String {
         ));
     }
     if !body.quality.is_empty() {
-        let flags: Vec<String> = body
-            .quality
-            .iter()
-            .filter_map(|q| serde_json::to_value(q).ok()?.as_str().map(str::to_owned))
-            .collect();
-        lines.push(format!("quality: {}", flags.join(", ")));
+        lines.push(format!("quality: {}", body.quality.join(", ")));
     }
     lines.push(body.limits.join("; "));
     lines.join("\n")

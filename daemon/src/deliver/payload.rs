@@ -148,8 +148,8 @@ pub enum EventBody {
     StudyCompleted {
         /// Number of findings.
         findings: usize,
-        /// Codes of what lowers the confidence.
-        quality: Vec<&'static str>,
+        /// Codes of what lowers the confidence, as in the finding.
+        quality: Vec<String>,
         /// Whether the result was in the cache.
         cached: bool,
         /// Time of the analysis, s.
@@ -168,12 +168,14 @@ pub enum EventBody {
     StudyRejected {
         /// Code of the reason.
         reason: &'static str,
+        /// What it means and what to do.
+        what_to_do: &'static str,
+        /// Every series that was not taken.
+        series: Vec<RefusedSeries>,
     },
-    /// See [`EventType::InstanceRejected`]: a sum over a period, not one by one.
+    /// See [`EventType::InstanceRejected`]: a sum over an association or a scan, not one by one.
     #[serde(rename = "instance.rejected")]
     InstanceRejected {
-        /// Length of the period, s.
-        period_s: u64,
         /// Number of instances by code of the reason.
         reasons: BTreeMap<&'static str, u64>,
     },
@@ -190,6 +192,17 @@ impl EventBody {
             Self::InstanceRejected { .. } => EventType::InstanceRejected,
         }
     }
+}
+
+/// A series that was not taken, named without any identifier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefusedSeries {
+    /// Its place among the study's series, from 1.
+    pub series: usize,
+    /// Its weighting, as far as it could be told.
+    pub weighting: &'static str,
+    /// Code of the reason.
+    pub reason: &'static str,
 }
 
 /// How the box is, in a word.
@@ -309,7 +322,11 @@ mod tests {
         let identity = Identity { device: "mr-1".to_owned(), boot_id: "b".to_owned() };
         let study = StudyRef::try_from("0123456789abcdef".to_owned()).unwrap();
         let time = UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
-        let body = EventBody::StudyRejected { reason: "no_t2" };
+        let body = EventBody::StudyRejected {
+            reason: "no_t2",
+            what_to_do: "Send it.",
+            series: Vec::new(),
+        };
         assert_eq!(body.event_type().as_str(), "study.rejected");
         let envelope = Envelope::new(
             &identity,
@@ -332,6 +349,8 @@ mod tests {
                 "research_use": true,
                 "event": "study.rejected",
                 "reason": "no_t2",
+                "what_to_do": "Send it.",
+                "series": [],
             })
         );
     }

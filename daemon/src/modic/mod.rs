@@ -15,8 +15,8 @@ pub use levels::{Spine, Vertebra};
 pub use typing::{Composition, voxel_type};
 
 use ndarray::Array3;
-use serde::{Deserialize, Serialize};
 
+use crate::codes::coded_enum;
 use crate::segment::Segmentation;
 
 /// The voxel-wise result and all that is said about it.
@@ -34,42 +34,26 @@ pub struct ModicResult {
     pub quality: Vec<QualityFlag>,
 }
 
-/// Something that makes a result doubtful; the words go into every payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum QualityFlag {
-    /// S1 was not seen: the lowest body was taken for L5.
-    S1NotSeen,
-    /// Fewer than five vertebrae above the sacrum are seen.
-    FewLevels,
-    /// A body between two others is missing; its level is left out of the count.
-    LevelGap,
-    /// Two bodies had grown together in the segmentation and were divided.
-    BodiesDivided,
-    /// Oedema over most of both bodies beside one disc: think of spondylodiscitis.
-    BothSidesOedema,
-    /// T2 covers only part of T1.
-    PartialOverlap,
-    /// Fewer than seven slices.
-    FewSlices,
-    /// A finding's probability lies near the threshold.
-    UncertainFinding,
+coded_enum! {
+    /// Something in the pictures that makes a result doubtful; published with the finding.
+    QualityFlag, meaning: "What it means, for a person.",
+    S1NotSeen "s1_not_seen" "S1 was not seen; the lowest body was taken for L5.";
+    FewLevels "few_levels" "Fewer than five vertebrae above the sacrum are seen.";
+    LevelGap "level_gap" "A body between two others was missed; its level was counted all the same.";
+    BodiesDivided "bodies_divided" "Two bodies had grown together in the segmentation and were divided.";
+    BothSidesOedema "both_sides_oedema" "Oedema over most of both bodies beside one disc: think of spondylodiscitis.";
+    UncertainFinding "uncertain_finding" "The probability of a finding lies near the threshold.";
 }
 
 /// A finding that covers this share of the vertebra's height is "most of the body".
 const MOST_OF_BODY_PERCENT: f32 = 60.0;
 /// A mean probability within this distance of the threshold is uncertain.
 const UNCERTAIN_BAND: f32 = 0.15;
-/// Fewer slices than this raise a flag.
-const ENOUGH_SLICES: usize = 7;
 
 /// Turns a segmentation into findings.
 pub fn analyse(segmentation: &Segmentation, config: &Config) -> ModicResult {
     let (spine, mut quality) = Spine::find(segmentation);
     let found = findings::find(segmentation, &spine, config);
-    if segmentation.anatomy.dim().0 < ENOUGH_SLICES {
-        quality.push(QualityFlag::FewSlices);
-    }
     let certain = segmentation.threshold.max(config.min_probability) + UNCERTAIN_BAND;
     if found.findings.iter().any(|f| f.probability < certain) {
         quality.push(QualityFlag::UncertainFinding);

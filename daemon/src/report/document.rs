@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Level;
-use crate::modic::{Config, Finding, ModicResult, OtherMarrowLesion, QualityFlag};
+use crate::modic::{Config, Finding, ModicResult, OtherMarrowLesion};
+use crate::study::SeriesRefusal;
 
 /// What every result has to say of itself.
 pub const LIMITS: [&str; 3] = [
@@ -15,12 +16,12 @@ pub const LIMITS: [&str; 3] = [
 /// The result of one study as it is published and kept. The envelope is `deliver`'s.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FindingBody {
-    /// Always true.
-    pub research_use: bool,
     /// What the reader must know.
     pub limits: Vec<String>,
     /// Version of the program.
     pub software: String,
+    /// What the result depends on, SHA-256 in hex: same fingerprint, same result.
+    pub fingerprint: String,
     /// The networks that were used.
     pub bundles: Vec<BundleUsed>,
     /// The thresholds that were used.
@@ -28,9 +29,11 @@ pub struct FindingBody {
     /// How far the numbering can be trusted, 0 to 1.
     pub numbering_confidence: f32,
     /// What makes the result doubtful.
-    pub quality: Vec<QualityFlag>,
+    pub quality: Vec<String>,
     /// Fat-suppressed series of the study, by weighting: they would show type 1 better.
     pub fat_suppressed_series: Vec<String>,
+    /// Series of the study that were not analysed, and why.
+    pub refused_series: Vec<SeriesRefusal>,
     /// Vertebrae seen, from the sacrum up.
     pub levels: Vec<LevelSeen>,
     /// Findings, from the sacrum up.
@@ -87,17 +90,20 @@ impl FindingBody {
         result: &ModicResult,
         typing: &Config,
         bundles: Vec<BundleUsed>,
+        fingerprint: String,
         fat_suppressed_series: Vec<String>,
+        refused_series: Vec<SeriesRefusal>,
     ) -> FindingBody {
         FindingBody {
-            research_use: true,
             limits: LIMITS.map(str::to_owned).to_vec(),
             software: format!("modicd {}", env!("CARGO_PKG_VERSION")),
+            fingerprint,
             bundles,
             typing: typing.clone(),
             numbering_confidence: result.spine.confidence,
-            quality: result.quality.clone(),
+            quality: result.quality.iter().map(|flag| flag.as_str().to_owned()).collect(),
             fat_suppressed_series,
+            refused_series,
             levels: result
                 .spine
                 .vertebrae

@@ -2,7 +2,7 @@
 
 use font8x8::{BASIC_FONTS, UnicodeFonts};
 use image::{Rgb, RgbImage};
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{ArrayView2, Axis};
 
 use crate::domain::{ModicType, Volume};
 use crate::modic::ModicResult;
@@ -143,6 +143,7 @@ fn put(picture: &mut RgbImage, [row, column]: [u32; 2], colour: Rgb<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::Array2;
 
     #[test]
     fn grey_levels_span_the_slice_and_text_leaves_ink() {

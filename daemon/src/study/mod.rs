@@ -12,7 +12,6 @@
 
 mod age;
 mod attributes;
-mod codes;
 mod complete;
 mod config;
 pub(crate) mod file;

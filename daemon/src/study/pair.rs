@@ -1,6 +1,6 @@
 //! Chooses the T1w and the T2w series that are analysed together.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::header::Headers;
 use super::hints::Region;
@@ -31,7 +31,7 @@ pub struct SeriesPair {
 }
 
 /// A series that isn't analysed, named without any identifier.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeriesRefusal {
     /// Its place among the study's series by Series Number, from 1.
     pub series_number_in_study: usize,

@@ -1,6 +1,6 @@
 //! What makes a result doubtful without making it impossible.
 
-use super::codes::coded_enum;
+use crate::codes::coded_enum;
 
 coded_enum! {
     /// A doubt about the series pair, published with the finding.

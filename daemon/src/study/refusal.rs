@@ -3,7 +3,7 @@
 //! A code, once released, never changes its meaning. The texts hold no patient data: they are the same for
 //! every study.
 
-use super::codes::coded_enum;
+use crate::codes::coded_enum;
 
 coded_enum! {
     /// Why a series or a whole study is refused.

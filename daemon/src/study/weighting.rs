@@ -1,8 +1,8 @@
 //! T1w, T2w or something else: told by the sequence's numbers, by descriptions only where those don't tell.
 
-use super::codes::coded_enum;
 use super::header::Timing;
 use super::hints::Hints;
+use crate::codes::coded_enum;
 
 coded_enum! {
     /// What a series' contrast is made of.

@@ -6,7 +6,11 @@ use ndarray::{Array2, ArrayView2};
 ///
 /// The corner of the picture stays where it is: pixel `i` of the result has its centre at
 /// `(i + 0.5) * pixel_mm` from it. Bilinear, edges replicated.
-pub fn to_square_pixels(slice: ArrayView2<f32>, spacing_mm: [f64; 2], pixel_mm: f64) -> Array2<f32> {
+pub fn to_square_pixels(
+    slice: ArrayView2<f32>,
+    spacing_mm: [f64; 2],
+    pixel_mm: f64,
+) -> Array2<f32> {
     let (rows, columns) = slice.dim();
     let size = |n: usize, mm: f64| ((n as f64 * mm / pixel_mm).round() as usize).max(1);
     let shape = (size(rows, spacing_mm[0]), size(columns, spacing_mm[1]));
@@ -56,8 +60,7 @@ mod tests {
     #[test]
     fn a_ramp_stays_a_ramp_there_and_back() {
         let spacing = [0.7, 0.55];
-        let ramp =
-            Array2::from_shape_fn((80, 100), |(r, c)| (r as f32) * 0.7 + (c as f32) * 0.55);
+        let ramp = Array2::from_shape_fn((80, 100), |(r, c)| (r as f32) * 0.7 + (c as f32) * 0.55);
         let square = to_square_pixels(ramp.view(), spacing, 1.0);
         assert_eq!(square.dim(), (56, 55));
         let back = from_square_pixels(square.view(), ramp.dim(), spacing, 1.0);

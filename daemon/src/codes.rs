@@ -44,4 +44,4 @@ macro_rules! coded_enum {
     };
 }
 
-pub(super) use coded_enum;
+pub(crate) use coded_enum;

@@ -1,0 +1,188 @@
+//! The daemon: every stage at its place, started in order and stopped in order.
+//!
+//! Owns the tasks (DICOM port, watched folder, worker, MQTT delivery) and the state folder:
+//!
+//! ```text
+//! {state_dir}/instances/{study_ref}/    what was received        {state_dir}/index/    sled
+//! {state_dir}/results/{study_ref}/r0001/  one folder a revision  {state_dir}/outbox/   messages
+//! {state_dir}/site.key                  unless one is configured
+//! ```
+//!
+//! Promises: what is found on disk at start is taken up again, whatever the last run was doing when it
+//! ended.
+
+mod announce;
+mod intake;
+mod site_key;
+mod worker;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Context;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::analysis::Analyser;
+use crate::config::Config;
+use crate::deliver::mqtt::Feeds;
+use crate::deliver::payload::Info;
+use crate::deliver::{Delivery, Identity, Outbox};
+use crate::receive::{self, InstanceSink, InstanceStore, Server};
+use crate::store::index::{InstanceFile, Opened, unix_ms};
+use crate::store::{Index, ResultStore};
+
+use announce::Announcer;
+use intake::Intake;
+use worker::Worker;
+
+/// A daemon whose port is open and whose files are in order, ready to run.
+pub struct Service {
+    config: Config,
+    server: Server,
+    store: Arc<InstanceStore>,
+    sink: Arc<dyn InstanceSink>,
+    worker: Worker,
+    delivery: Delivery,
+}
+
+impl Service {
+    /// Opens everything that can fail: bundles, stores, port.
+    ///
+    /// # Errors
+    /// A bundle doesn't verify, the state folder isn't usable, or the port is taken.
+    pub async fn start(config: Config) -> anyhow::Result<Service> {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "modicd starts.");
+        let prepared = config.clone();
+        let (parts, config) =
+            tokio::task::spawn_blocking(move || open(&prepared).map(|p| (p, prepared)))
+                .await
+                .context("opening the state folder ended in a panic")??;
+        let Parts { store, index, results, outbox, analyser } = parts;
+
+        let identity = Identity::new(&config.mqtt.device);
+        let topics = config.mqtt.topics()?;
+        let announcer = Arc::new(Announcer::new(
+            identity.clone(),
+            topics,
+            Arc::clone(&outbox),
+            config.mqtt.retain_findings,
+        ));
+        let info = Info {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            typing: config.modic.typing_version.clone(),
+            bundles: analyser.bundles().into_iter().map(|b| (b.name, b.sha256)).collect(),
+            limits: [
+                ("max_associations", config.receive.max_associations as u64),
+                ("max_object_bytes", config.receive.max_object_bytes),
+            ]
+            .into(),
+        };
+        let (health_sender, health) = watch::channel(Default::default());
+        let (metrics_sender, metrics) = watch::channel(Default::default());
+        let feeds = Feeds { info, health, metrics };
+        let delivery = Delivery::new(&config.mqtt, identity, outbox, feeds)?;
+        let intake = Arc::new(Intake::new(index.clone(), Arc::clone(&announcer)));
+        let sink: Arc<dyn InstanceSink> = Arc::clone(&intake) as _;
+        let server =
+            Server::bind(config.receive.clone(), Arc::clone(&store), Arc::clone(&sink)).await?;
+        let worker = Worker {
+            config: config.worker.clone(),
+            study: config.study.clone(),
+            analyser,
+            store: Arc::clone(&store),
+            index,
+            results,
+            announcer,
+            intake,
+            health: health_sender,
+            metrics: metrics_sender,
+            looked_at: Default::default(),
+            counts: Default::default(),
+            started: std::time::Instant::now(),
+        };
+        Ok(Service { config, server, store, sink, worker, delivery })
+    }
+
+    /// The DICOM port's address.
+    pub fn dicom_address(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Runs until `shutdown`: then the port closes, running associations and the study at work end, and what
+    /// is in the outbox is offered to the broker once more.
+    ///
+    /// # Errors
+    /// The index became unusable while running; a restart mends it from the files.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Service { config, server, store, sink, worker, delivery } = self;
+        let receiving = shutdown.child_token();
+        let delivering = CancellationToken::new();
+        let server = tokio::spawn(server.run(receiving.clone()));
+        let folder = tokio::spawn({
+            let receiving = receiving.clone();
+            async move { receive::watch_folder(&config.receive, store, sink, receiving).await }
+        });
+        let delivery = tokio::spawn(delivery.run(delivering.clone()));
+        let worked = worker.run(shutdown).await;
+        receiving.cancel();
+        for task in [server, folder] {
+            task.await.context("a receiving task ended in a panic")?;
+        }
+        delivering.cancel();
+        delivery.await.context("MQTT delivery ended in a panic")?;
+        tracing::info!("modicd has stopped.");
+        worked
+    }
+}
+
+/// What is opened before the first task runs.
+struct Parts {
+    store: Arc<InstanceStore>,
+    index: Index,
+    results: ResultStore,
+    outbox: Arc<Outbox>,
+    analyser: Analyser,
+}
+
+fn open(config: &Config) -> anyhow::Result<Parts> {
+    let state = &config.state_dir;
+    std::fs::create_dir_all(state).with_context(|| format!("can't make {}", state.display()))?;
+    let key = site_key::load(config.site_key_file.as_deref(), state)?;
+    let limit = config.receive.max_object_bytes;
+    let store = Arc::new(InstanceStore::open(state.join("instances"), key, limit)?);
+    let results = ResultStore::open(state)?;
+    let outbox = Arc::new(Outbox::open(&state.join("outbox"), (&config.mqtt).into())?);
+    let (index, opened) = Index::open(&state.join("index"))?;
+    if let Opened::Rebuilt { moved_to } = &opened {
+        tracing::warn!(
+            moved_to = %moved_to.display(),
+            "The index could not be opened; it is built anew from the files."
+        );
+    }
+    let done = index.reconcile(instance_files(&store)?, results.all()?)?;
+    tracing::info!(
+        instances_added = done.instances_added,
+        instances_removed = done.instances_removed,
+        results_added = done.results_added,
+        unreadable = done.unreadable,
+        "The index agrees with the files."
+    );
+    let analyser =
+        Analyser::new(config.bundles_dir.as_deref(), config.study.clone(), config.modic.clone())?;
+    Ok(Parts { store, index, results, outbox, analyser })
+}
+
+fn instance_files(store: &InstanceStore) -> anyhow::Result<Vec<InstanceFile>> {
+    let mut found = Vec::new();
+    for (study_ref, files) in store.list()? {
+        for path in files {
+            let modified = path.metadata().and_then(|m| m.modified()).unwrap_or(SystemTime::now());
+            let name = intake::instance_name(&path);
+            let modified_ms = unix_ms(modified);
+            found.push(InstanceFile { study_ref: study_ref.clone(), name, path, modified_ms });
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,54 @@
+//! The key that study references are derived with.
+
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::store::write_atomically;
+
+/// Bytes of a key made here; a configured one must have at least half of it.
+const KEY_BYTES: usize = 32;
+
+/// Reads the configured key, or the state folder's own, which is made at the first start.
+pub fn load(configured: Option<&Path>, state_dir: &Path) -> anyhow::Result<Vec<u8>> {
+    let own = state_dir.join("site.key");
+    let path = configured.unwrap_or(&own);
+    if configured.is_none() && !own.exists() {
+        let key: [u8; KEY_BYTES] = rand::random();
+        write_atomically(&own, &key).context("can't write the site key")?;
+        restrict(&own)?;
+        tracing::info!("A site key was made.");
+    }
+    let key = std::fs::read(path)
+        .with_context(|| format!("can't read the site key {}", path.display()))?;
+    anyhow::ensure!(
+        key.len() >= KEY_BYTES / 2,
+        "the site key {} has {} bytes; it needs at least {}",
+        path.display(),
+        key.len(),
+        KEY_BYTES / 2
+    );
+    Ok(key)
+}
+
+/// Lets nobody but the daemon's user read the key.
+fn restrict(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("can't restrict access to {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_and_short_ones_are_refused() {
+        let state = tempfile::tempdir().unwrap();
+        let first = load(None, state.path()).unwrap();
+        assert_eq!((first.len(), &first), (KEY_BYTES, &load(None, state.path()).unwrap()));
+        let short = state.path().join("short");
+        std::fs::write(&short, b"abc").unwrap();
+        assert!(load(Some(&short), state.path()).unwrap_err().to_string().contains("3 bytes"));
+    }
+}

@@ -1,0 +1,296 @@
+//! The worker: takes one due study after the other from the index to the outbox.
+//!
+//! A study is done in this order, each step durable before the next: attempt counted, result committed,
+//! messages in the outbox, end recorded. A crash between two steps repeats the rest with the same result
+//! (by its fingerprint) and the same event identifiers.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::announce::{Announcer, refused_series};
+use super::intake::Intake;
+use crate::analysis::{Analyser, Analysis, Prepared, Refused};
+use crate::config::WorkerConfig;
+use crate::deliver::OutboxError;
+use crate::deliver::payload::{EventBody, Health, Metrics, Status};
+use crate::domain::StudyRef;
+use crate::receive::InstanceStore;
+use crate::report::{FINDING_FILE, FindingBody};
+use crate::store::index::{Attempt, Outcome};
+use crate::store::{Index, IndexError, ResultStore, StoredResult, write_atomically};
+use crate::study::{self, Completeness, Headers};
+
+/// Code of `study.failed` when the analysis ended in errors or took the daemon down.
+const ANALYSIS_FAILED: &str = "analysis_failed";
+
+pub(super) struct Worker {
+    pub config: WorkerConfig,
+    pub study: study::Config,
+    pub analyser: Analyser,
+    pub store: Arc<InstanceStore>,
+    pub index: Index,
+    pub results: ResultStore,
+    pub announcer: Arc<Announcer>,
+    pub intake: Arc<Intake>,
+    pub health: watch::Sender<Health>,
+    pub metrics: watch::Sender<Metrics>,
+    /// The generation of each receiving study that was last looked at for being whole.
+    pub looked_at: HashMap<StudyRef, u64>,
+    pub counts: Counts,
+    pub started: Instant,
+}
+
+/// Counted since the start.
+#[derive(Default)]
+pub(super) struct Counts {
+    received: u64,
+    completed: u64,
+    rejected: u64,
+    failed: u64,
+    cached: u64,
+    last_analysis_s: f64,
+}
+
+impl Worker {
+    /// Works until `shutdown`; the study at work is finished first.
+    pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let pause = Duration::from_secs_f64(self.config.poll_interval_s);
+        while !shutdown.is_cancelled() {
+            let stop = shutdown.clone();
+            let round = tokio::task::spawn_blocking(move || {
+                let result = self.round(&stop);
+                (self, result)
+            });
+            let result;
+            (self, result) = round.await.context("the worker ended in a panic")?;
+            result?;
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Every study that is due now.
+    fn round(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        if self.config.analyse_when_whole {
+            self.mark_whole_studies()?;
+        }
+        let quiet = Duration::from_secs_f64(self.config.quiet_period_s);
+        let due = self.index.due(SystemTime::now(), quiet)?;
+        let mut reasons = Vec::new();
+        for study_ref in &due {
+            if stop.is_cancelled() {
+                break;
+            }
+            if let Err(error) = self.work_on(study_ref) {
+                if error.downcast_ref::<IndexError>().is_some_and(IndexError::needs_reopening) {
+                    return Err(error);
+                }
+                reasons.push(match error.downcast_ref::<OutboxError>() {
+                    Some(OutboxError::Full { .. }) => "outbox_full",
+                    _ => "analysis_error",
+                });
+                tracing::error!(%study_ref, error = format!("{error:#}"), "A study waits: it failed.");
+            }
+        }
+        self.tell_health(reasons)
+    }
+
+    fn work_on(&mut self, study_ref: &StudyRef) -> anyhow::Result<()> {
+        match self.index.begin_attempt(study_ref, self.config.max_attempts)? {
+            Attempt::Exhausted { generation } => {
+                tracing::error!(%study_ref, "A study is given up after too many attempts.");
+                let attempts = self.config.max_attempts;
+                let body = EventBody::StudyFailed { reason: ANALYSIS_FAILED, attempts };
+                self.announcer.study(study_ref, generation, None, body)?;
+                self.index.finish(study_ref, generation, &Outcome::Failed)?;
+                self.counts.failed += 1;
+            }
+            Attempt::Begun { generation, .. } => {
+                let outcome = self.attempt(study_ref, generation);
+                if let Err(error) = &outcome
+                    && matches!(error.downcast_ref(), Some(OutboxError::Full { .. }))
+                {
+                    // Not the study's fault: it waits until the broker takes something.
+                    self.index.abandon_attempt(study_ref)?;
+                }
+                let outcome = outcome?;
+                self.index.finish(study_ref, generation, &outcome)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn attempt(&mut self, study_ref: &StudyRef, generation: u64) -> anyhow::Result<Outcome> {
+        let files = self.files_of(study_ref)?;
+        let body = EventBody::StudyReceived { instances: files.len() };
+        self.announcer.study(study_ref, generation, None, body)?;
+        self.counts.received += 1;
+        let prepared = match self.analyser.prepare(&files)? {
+            Ok(prepared) => prepared,
+            Err(refused) => return self.reject(study_ref, generation, refused),
+        };
+        let fingerprint = prepared.fingerprint.clone();
+        let started = Instant::now();
+        let known = self.results.find_by_fingerprint(study_ref, &fingerprint)?;
+        let cached = known.is_some();
+        let result = match known {
+            Some(result) => result,
+            None => match self.analyse(&prepared)? {
+                Ok(analysis) => self.keep(study_ref, &analysis)?,
+                Err(refused) => return self.reject(study_ref, generation, refused),
+            },
+        };
+        let analysis_s = started.elapsed().as_secs_f64();
+        let revision = result.revision;
+        let findings = self.publish(&result, generation, cached, analysis_s)?;
+        tracing::info!(%study_ref, revision, findings, cached, analysis_s, "A study is done.");
+        self.counts.completed += 1;
+        self.counts.cached += u64::from(cached);
+        self.counts.last_analysis_s = analysis_s;
+        Ok(Outcome::Completed { revision, fingerprint })
+    }
+
+    /// A panic of a codec or the runtime is an error of this study, not the end of the daemon.
+    fn analyse(&mut self, prepared: &Prepared) -> anyhow::Result<Result<Analysis, Refused>> {
+        let analyser = &mut self.analyser;
+        let analysed = catch_unwind(AssertUnwindSafe(|| analyser.analyse(prepared, &mut || {})));
+        Ok(analysed.map_err(|_| anyhow::anyhow!("the analysis ended in a panic"))??)
+    }
+
+    /// Writes a result as the study's next revision.
+    fn keep(&self, study_ref: &StudyRef, analysis: &Analysis) -> anyhow::Result<StoredResult> {
+        let revision = self.results.latest(study_ref)?.map_or(1, |latest| latest.revision + 1);
+        let staged = self.results.stage(study_ref, revision)?;
+        let document = self.announcer.document(study_ref, revision, &analysis.body);
+        let text = serde_json::to_vec_pretty(&document)?;
+        write_atomically(&staged.path().join(FINDING_FILE), &text)?;
+        analysis.write_pictures(staged.path())?;
+        let stages = analysis.stages.iter().map(|(n, d)| format!("{n} {:.2} s", d.as_secs_f64()));
+        let stages = stages.collect::<Vec<_>>().join(", ");
+        tracing::info!(%study_ref, stages, "A study is analysed.");
+        Ok(staged.commit()?)
+    }
+
+    /// Puts a result that is on disk into the outbox; gives the number of findings.
+    fn publish(
+        &self,
+        result: &StoredResult,
+        generation: u64,
+        cached: bool,
+        analysis_s: f64,
+    ) -> anyhow::Result<usize> {
+        let StoredResult { study_ref, revision, .. } = result;
+        let text = result.finding()?;
+        let body: FindingBody =
+            serde_json::from_slice(&text).context("a finding document on disk is damaged")?;
+        self.announcer.finding(study_ref, &serde_json::from_slice(&text)?)?;
+        let findings = body.findings.len();
+        let event =
+            EventBody::StudyCompleted { findings, quality: body.quality, cached, analysis_s };
+        self.announcer.study(study_ref, generation, Some(*revision), event)?;
+        Ok(findings)
+    }
+
+    fn reject(
+        &mut self,
+        study_ref: &StudyRef,
+        generation: u64,
+        refused: Refused,
+    ) -> anyhow::Result<Outcome> {
+        let reason = refused.reason;
+        tracing::info!(%study_ref, %reason, "A study is not analysed.");
+        let body = EventBody::StudyRejected {
+            reason: reason.as_str(),
+            what_to_do: reason.what_to_do(),
+            series: refused_series(&refused.refused_series),
+        };
+        self.announcer.study(study_ref, generation, None, body)?;
+        self.counts.rejected += 1;
+        Ok(Outcome::Rejected)
+    }
+
+    fn files_of(&self, study_ref: &StudyRef) -> anyhow::Result<Vec<PathBuf>> {
+        let folder = self.store.study_folder(study_ref);
+        let entries = std::fs::read_dir(&folder)
+            .with_context(|| format!("can't read the instances of study {study_ref}"))?;
+        let mut files = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == "dcm") {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// Studies whose senders say how much there is, and of which all is there, needn't wait.
+    fn mark_whole_studies(&mut self) -> anyhow::Result<()> {
+        let studies = self.index.studies()?;
+        self.looked_at.retain(|known, _| {
+            studies.iter().any(|(study_ref, record)| study_ref == known && record.has_work())
+        });
+        for (study_ref, record) in studies {
+            let looked_at = self.looked_at.get(&study_ref) == Some(&record.generation);
+            if !record.has_work() || record.whole_generation == record.generation || looked_at {
+                continue;
+            }
+            let headers = Headers::read(self.files_of(&study_ref)?, &self.study)?;
+            self.looked_at.insert(study_ref.clone(), record.generation);
+            // An instance that came in meanwhile belongs to a later generation: look again then.
+            let now = self.index.study(&study_ref)?.map(|r| r.generation);
+            if now == Some(record.generation)
+                && study::completeness(&headers, &self.study) == Completeness::Complete
+            {
+                self.index.mark_whole(&study_ref)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_health(&self, reasons: Vec<&'static str>) -> anyhow::Result<()> {
+        let queue = self.index.studies()?.iter().filter(|(_, r)| r.has_work()).count() as u64;
+        let status = if reasons.is_empty() { Status::Ok } else { Status::Degraded };
+        let health = Health { status, reasons, queue, ..Health::default() };
+        self.health.send_if_modified(|old| {
+            let changed = *old != health;
+            *old = health;
+            changed
+        });
+        let (received, refused) = self.intake.counts();
+        self.metrics.send_replace(Metrics {
+            uptime_s: self.started.elapsed().as_secs(),
+            instances_received_total: received,
+            instances_rejected_total: refused,
+            studies_received_total: self.counts.received,
+            studies_completed_total: self.counts.completed,
+            studies_rejected_total: self.counts.rejected,
+            studies_failed_total: self.counts.failed,
+            cache_hits_total: self.counts.cached,
+            last_analysis_s: self.counts.last_analysis_s,
+            queue,
+            resident_bytes: resident_bytes(),
+            ..Metrics::default()
+        });
+        Ok(())
+    }
+}
+
+/// Resident memory of this process (proc(5), statm), 0 where it can't be told.
+fn resident_bytes() -> u64 {
+    const PAGE: u64 = 4096;
+    std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .map_or(0, |pages| pages * PAGE)
+}
