@@ -27,18 +27,38 @@ impl Daemon {
         path.join("modicd")
     }
 
-    /// Starts a daemon below `folder`; `more` is added to its configuration.
-    pub fn start(folder: &Path, mqtt_port: u16, more: &str) -> Daemon {
+    /// Starts a daemon below `folder`; `sections` are added to its configuration.
+    pub fn start(folder: &Path, mqtt_port: u16, sections: &str) -> Daemon {
+        Self::start_with(folder, mqtt_port, "", "", sections)
+    }
+
+    /// Starts one with more keys in `[receive]`.
+    pub fn start_with_receive(folder: &Path, mqtt_port: u16, keys: &str) -> Daemon {
+        Self::start_with(folder, mqtt_port, keys, "", "")
+    }
+
+    /// Starts one with more keys in `[worker]`.
+    pub fn start_with_worker(folder: &Path, mqtt_port: u16, keys: &str) -> Daemon {
+        Self::start_with(folder, mqtt_port, "", keys, "")
+    }
+
+    fn start_with(
+        folder: &Path,
+        mqtt_port: u16,
+        receive: &str,
+        worker: &str,
+        sections: &str,
+    ) -> Daemon {
         let dicom_port = free_port();
         let state = folder.join("state");
         std::fs::create_dir_all(&state).expect("the test's folder is writable");
         let config = folder.join("modicd.toml");
         let text = format!(
             "state_dir = {state:?}\n\
-             [receive]\nbind = \"127.0.0.1:{dicom_port}\"\n\
-             [worker]\nquiet_period_s = 0.8\npoll_interval_s = 0.1\nanalyse_when_whole = false\n\
+             [receive]\nbind = \"127.0.0.1:{dicom_port}\"\n{receive}\n\
+             [worker]\nquiet_period_s = 0.8\npoll_interval_s = 0.1\nanalyse_when_whole = false\n{worker}\n\
              [mqtt]\nhost = \"127.0.0.1\"\nport = {mqtt_port}\nsite = \"test\"\ndevice = \"box\"\n\
-             backoff_initial_s = 0.1\nbackoff_max_s = 0.5\n{more}\n"
+             backoff_initial_s = 1\nbackoff_max_s = 1\n{sections}\n"
         );
         std::fs::write(&config, text).expect("the test's folder is writable");
         let mut daemon = Daemon { dicom_port, state, config, process: None };
@@ -94,10 +114,13 @@ impl Daemon {
     /// A line of /proc/PID/status in kB, such as `VmHWM` (peak resident memory) or `VmRSS`.
     pub fn memory_kb(&self, field: &str) -> u64 {
         let id = self.process.as_ref().expect("the daemon runs").0.id();
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("Linux has /proc");
+        let status =
+            std::fs::read_to_string(format!("/proc/{id}/status")).expect("Linux has /proc");
         status
             .lines()
-            .find_map(|l| l.strip_prefix(field)?.trim_matches([':', ' ', '\t', 'k', 'B']).parse().ok())
+            .find_map(|l| {
+                l.strip_prefix(field)?.trim_matches([':', ' ', '\t', 'k', 'B']).parse().ok()
+            })
             .expect("the field is there")
     }
 

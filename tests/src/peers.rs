@@ -74,7 +74,9 @@ pub struct Subscriber {
 impl Subscriber {
     /// Subscribes; returns when the subscription stands.
     pub fn start(broker: &Broker) -> Subscriber {
-        let mut child = Command::new("mosquitto_sub")
+        // stdbuf: into a pipe mosquitto_sub would hold its lines back.
+        let mut child = Command::new("stdbuf")
+            .args(["-oL", "mosquitto_sub"])
             .args(["-h", "127.0.0.1", "-p", &broker.port.to_string()])
             .args(["-q", "1", "-t", "#", "-F", "%t %p", "-d"])
             .stdout(Stdio::piped())

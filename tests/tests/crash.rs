@@ -1,0 +1,69 @@
+//! kill -9 at random moments: nothing that was acknowledged is lost, nothing is said twice as something new.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::time::Duration;
+
+use modicd_tests::{Broker, Daemon, Exam, Subscriber, eventually};
+use rand::{Rng, SeedableRng};
+
+const KILLS: usize = 50;
+const LIMIT: Duration = Duration::from_secs(180);
+
+#[test]
+fn fifty_kills_lose_no_exam_and_no_finding() {
+    let seed: u64 = std::env::var("CRASH_SEED").map_or(1, |s| s.parse().unwrap());
+    println!("CRASH_SEED={seed}");
+    let mut random = rand_pcg::Pcg64::seed_from_u64(seed);
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path());
+    let subscriber = Subscriber::start(&broker);
+    // More attempts than kills: each kill in an analysis counts as one.
+    let mut daemon = Daemon::start_with_worker(folder.path(), broker.port, "max_attempts = 100\n");
+    let exams: Vec<Exam> = (0..KILLS as u64 / 5)
+        .map(|n| Exam::small(&folder.path().join(format!("exam{n}")), 60 + n))
+        .collect();
+
+    let mut delivered = BTreeSet::new();
+    for kill in 0..KILLS {
+        let number = kill % exams.len();
+        let mut sender = Command::new("storescu")
+            .args(["-aec", "MODICD", "+sd", "+r", "127.0.0.1", &daemon.dicom_port.to_string()])
+            .arg(&exams[number].folder)
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // Receiving takes tens of ms, the quiet period 800 ms, an analysis a second or two.
+        let longest = [60, 600, 1500, 4000][random.random_range(0..4)];
+        std::thread::sleep(Duration::from_millis(random.random_range(1..longest)));
+        daemon.kill();
+        // storescu succeeds only if every instance was answered with Success.
+        if sender.wait().unwrap().success() {
+            delivered.insert(number);
+        }
+        daemon.restart();
+    }
+    for (number, exam) in exams.iter().enumerate() {
+        if !delivered.contains(&number) {
+            let sent = modicd_tests::storescu(daemon.dicom_port, &[], &exam.folder);
+            assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+        }
+    }
+    println!("{} of {} exams were acknowledged while kills went on", delivered.len(), exams.len());
+
+    let studies = eventually(LIMIT, "the findings of all exams", || {
+        let mut studies: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for finding in subscriber.on("/latest/finding") {
+            let text = |key: &str| finding[key].as_str().unwrap().to_owned();
+            let identity = format!("r{}: {}", finding["revision"], text("event_id"));
+            studies.entry(text("study_ref")).or_default().insert(identity);
+        }
+        (studies.len() == exams.len()).then_some(studies)
+    });
+    // A study analysed in part has several revisions; each revision has one event identifier.
+    for (study, identities) in studies {
+        let revisions: BTreeSet<&str> =
+            identities.iter().map(|i| i.split(':').next().unwrap()).collect();
+        assert_eq!(revisions.len(), identities.len(), "{study}: {identities:?}");
+    }
+}

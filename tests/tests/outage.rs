@@ -1,0 +1,47 @@
+//! The broker is away for the time of five exams.
+
+use std::time::Duration;
+
+use modicd_tests::{Broker, Daemon, Exam, Subscriber, eventually, storescu};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+#[test]
+fn findings_of_an_outage_arrive_afterwards_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut broker = Broker::start(folder.path());
+    let daemon = Daemon::start(folder.path(), broker.port, "");
+    broker.kill();
+    let results = daemon.state.join("results");
+    let count = || {
+        std::fs::read_dir(&results)
+            .map(|studies| {
+                studies.flatten().filter(|s| s.path().join("r0001/finding.json").is_file()).count()
+            })
+            .unwrap_or(0)
+    };
+    let mut order = Vec::new();
+    for seed in 0..5 {
+        let exam = Exam::small(&folder.path().join(format!("exam{seed}")), 20 + seed);
+        assert!(storescu(daemon.dicom_port, &[], &exam.folder).status.success());
+        eventually(LIMIT, "the result of the exam", || (count() as u64 == seed + 1).then_some(()));
+        let known: Vec<String> = std::fs::read_dir(&results)
+            .unwrap()
+            .flatten()
+            .map(|s| s.file_name().into_string().unwrap())
+            .filter(|name| !name.starts_with('.') && !order.contains(name))
+            .collect();
+        order.extend(known);
+    }
+    // The subscriber must be there before the daemon's next try, or nobody hears the broker's acknowledged
+    // messages: it retries every second.
+    broker.restart();
+    let subscriber = Subscriber::start(&broker);
+    subscriber.wait_for("/latest/finding", 5, LIMIT);
+    let arrived: Vec<String> = subscriber
+        .on("/latest/finding")
+        .iter()
+        .map(|f| f["study_ref"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(arrived, order);
+}

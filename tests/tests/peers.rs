@@ -1,0 +1,113 @@
+//! The whole way with real peers: dcmtk sends, mosquitto distributes, mosquitto_sub listens.
+
+use std::time::Duration;
+
+use modicd_tests::{
+    Broker, Daemon, Exam, Subscriber, echoscu, spider_pair, spider_patients, storescu,
+};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+#[test]
+fn a_phantom_sent_by_storescu_becomes_a_finding_at_mosquitto_sub() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path());
+    let subscriber = Subscriber::start(&broker);
+    let mut daemon = Daemon::start(folder.path(), broker.port, "");
+    assert!(echoscu(daemon.dicom_port), "C-ECHO is answered");
+
+    let exam = Exam::full(&folder.path().join("exam"), 7);
+    let idle_kb = daemon.memory_kb("VmRSS");
+    let sent = storescu(daemon.dicom_port, &[], &exam.folder);
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+
+    let finding = subscriber.wait_for("/latest/finding", 1, LIMIT);
+    assert_eq!(finding["schema"], "modicd.finding/1");
+    assert_eq!(finding["research_use"], true);
+    assert_eq!(finding["revision"], 1);
+    let study = finding["study_ref"].as_str().unwrap().to_owned();
+    subscriber.wait_for("/event/study.received", 1, LIMIT);
+    let completed = subscriber.wait_for("/event/study.completed", 1, LIMIT);
+    assert_eq!(completed["study_ref"], study.as_str());
+    assert_eq!(subscriber.wait_for("/availability", 1, LIMIT), "online");
+    assert_eq!(subscriber.wait_for("/health", 1, LIMIT)["status"], "ok");
+    assert!(subscriber.wait_for("/info", 1, LIMIT)["bundles"]["modic"].is_string());
+    assert_eq!(subscriber.wait_for(&format!("/finding/{study}"), 1, LIMIT), finding);
+
+    let result = daemon.state.join("results").join(&study).join("r0001");
+    for file in ["finding.json", "modic_map.nii.gz", "findings.png"] {
+        assert!(result.join(file).is_file(), "{file}");
+    }
+    let kept: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(result.join("finding.json")).unwrap()).unwrap();
+    assert_eq!(kept["findings"], finding["findings"]);
+    assert_eq!(kept["event_id"], finding["event_id"]);
+
+    // The same exam again: nothing is computed, nothing new is said.
+    assert!(storescu(daemon.dicom_port, &[], &exam.folder).status.success());
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(!daemon.state.join("results").join(&study).join("r0002").exists());
+
+    let (peak_kb, after_kb) = (daemon.memory_kb("VmHWM"), daemon.memory_kb("VmRSS"));
+    println!(
+        "memory, MB: idle {}, peak {}, after {}",
+        idle_kb / 1024,
+        peak_kb / 1024,
+        after_kb / 1024
+    );
+    println!("{}", daemon.log().lines().filter(|l| l.contains("analysed")).collect::<String>());
+    assert!(peak_kb < 300 * 1024, "peak memory {peak_kb} kB");
+
+    assert_eq!(daemon.stop(Duration::from_secs(30)), Some(0));
+    assert_eq!(subscriber.on("/availability").last().unwrap(), "stopped");
+
+    // Nothing of the patient in what was published and logged.
+    let published = format!("{:?}{}", subscriber.all(), daemon.log());
+    for secret in ["PHANTOM", "Phantom", "2.25."] {
+        assert!(!published.contains(secret), "{secret} was published or logged");
+    }
+}
+
+#[test]
+fn a_late_slice_makes_a_new_revision() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path());
+    let subscriber = Subscriber::start(&broker);
+    let daemon = Daemon::start(folder.path(), broker.port, "");
+    let exam = Exam::small(&folder.path().join("exam"), 11);
+    // The last slice of T1 stays back: five are needed, so take one of a six-slice stack.
+    let late = folder.path().join("late");
+    std::fs::create_dir(&late).unwrap();
+    let mut files = exam.files();
+    files.sort();
+    let held_back = files.iter().find(|f| f.parent().unwrap().ends_with("t1")).unwrap();
+    std::fs::rename(held_back, late.join("slice.dcm")).unwrap();
+
+    assert!(storescu(daemon.dicom_port, &[], &exam.folder).status.success());
+    let rejected = subscriber.wait_for("/event/study.rejected", 1, LIMIT);
+    assert_eq!(rejected["reason"], "too_few_slices");
+    assert!(rejected["what_to_do"].as_str().unwrap().len() > 10);
+    assert!(storescu(daemon.dicom_port, &[], &late).status.success());
+    let finding = subscriber.wait_for("/latest/finding", 1, LIMIT);
+    assert_eq!(finding["study_ref"], rejected["study_ref"]);
+    assert_eq!(finding["revision"], 1);
+}
+
+#[test]
+fn a_real_pair_sent_by_storescu_becomes_a_finding() {
+    let Some(spider) = std::env::var_os("MODICD_SPIDER").map(std::path::PathBuf::from) else {
+        println!("MODICD_SPIDER isn't set: no real data, nothing to do");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path());
+    let subscriber = Subscriber::start(&broker);
+    let daemon = Daemon::start(folder.path(), broker.port, "[study]\nmin_slices = 1\n");
+    let patient = spider_patients(&spider).remove(0);
+    let exam = folder.path().join("exam");
+    spider_pair(&spider, &patient, &exam);
+    let sent = storescu(daemon.dicom_port, &[], &exam);
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    let finding = subscriber.wait_for("/latest/finding", 1, LIMIT);
+    assert!(finding["levels"].as_array().unwrap().len() >= 5, "{finding}");
+}
