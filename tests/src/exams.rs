@@ -37,8 +37,13 @@ pub enum Defect {
 impl Exam {
     /// A small phantom: 5 slices of 192x192, so that an analysis takes a second or two.
     pub fn small(folder: &Path, seed: u64) -> Exam {
+        Exam::of_slices(folder, seed, 5)
+    }
+
+    /// A small phantom of so many slices.
+    pub fn of_slices(folder: &Path, seed: u64, slices: usize) -> Exam {
         let settings =
-            Settings { slices: 5, rows: 192, columns: 192, pixel_mm: 1.46, ..Settings::default() };
+            Settings { slices, rows: 192, columns: 192, pixel_mm: 1.46, ..Settings::default() };
         Exam::with(folder, seed, &settings)
     }
 

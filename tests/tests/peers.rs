@@ -32,7 +32,8 @@ fn a_phantom_sent_by_storescu_becomes_a_finding_at_mosquitto_sub() {
     assert_eq!(subscriber.wait_for("/availability", 1, LIMIT), "online");
     assert_eq!(subscriber.wait_for("/health", 1, LIMIT)["status"], "ok");
     assert!(subscriber.wait_for("/info", 1, LIMIT)["bundles"]["modic"].is_string());
-    assert_eq!(subscriber.wait_for(&format!("/finding/{study}"), 1, LIMIT), finding);
+    let of_study = subscriber.wait_for(&format!("/finding/{study}"), 1, LIMIT);
+    assert_eq!(of_study["event_id"], finding["event_id"]);
 
     let result = daemon.state.join("results").join(&study).join("r0001");
     for file in ["finding.json", "modic_map.nii.gz", "findings.png"] {
@@ -74,8 +75,8 @@ fn a_late_slice_makes_a_new_revision() {
     let broker = Broker::start(folder.path());
     let subscriber = Subscriber::start(&broker);
     let daemon = Daemon::start(folder.path(), broker.port, "");
-    let exam = Exam::small(&folder.path().join("exam"), 11);
-    // The last slice of T1 stays back: five are needed, so take one of a six-slice stack.
+    let exam = Exam::of_slices(&folder.path().join("exam"), 11, 6);
+    // The first slice of T1 stays back.
     let late = folder.path().join("late");
     std::fs::create_dir(&late).unwrap();
     let mut files = exam.files();
@@ -84,13 +85,12 @@ fn a_late_slice_makes_a_new_revision() {
     std::fs::rename(held_back, late.join("slice.dcm")).unwrap();
 
     assert!(storescu(daemon.dicom_port, &[], &exam.folder).status.success());
-    let rejected = subscriber.wait_for("/event/study.rejected", 1, LIMIT);
-    assert_eq!(rejected["reason"], "too_few_slices");
-    assert!(rejected["what_to_do"].as_str().unwrap().len() > 10);
+    let first = subscriber.wait_for("/latest/finding", 1, LIMIT);
     assert!(storescu(daemon.dicom_port, &[], &late).status.success());
-    let finding = subscriber.wait_for("/latest/finding", 1, LIMIT);
-    assert_eq!(finding["study_ref"], rejected["study_ref"]);
-    assert_eq!(finding["revision"], 1);
+    let second = subscriber.wait_for("/latest/finding", 2, LIMIT);
+    assert_eq!(first["study_ref"], second["study_ref"]);
+    assert_eq!((&first["revision"], &second["revision"]), (&1.into(), &2.into()));
+    assert_ne!(first["event_id"], second["event_id"]);
 }
 
 #[test]

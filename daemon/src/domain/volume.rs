@@ -62,9 +62,9 @@ impl Grid {
     /// Patient coordinates (mm) of a position in voxels, fractions allowed.
     pub fn to_patient(&self, index: Vec3) -> Vec3 {
         let mut p = self.origin;
-        for k in 0..3 {
-            for (x, axis) in p.iter_mut().zip(self.axes[k]) {
-                *x += index[k] * self.spacing[k] * axis;
+        for ((index, spacing), axis) in index.iter().zip(self.spacing).zip(self.axes) {
+            for (x, direction) in p.iter_mut().zip(axis) {
+                *x += index * spacing * direction;
             }
         }
         p

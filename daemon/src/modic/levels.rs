@@ -17,6 +17,8 @@ const CLOSE_MM: f64 = 3.0;
 const MIN_AREA_MM2: f64 = 150.0;
 /// A body further off the neighbours' line than this is none, mm.
 const MAX_OFF_LINE_MM: f64 = 25.0;
+/// S1's centre lies no further from L5's than this, mm.
+const MAX_STEP_MM: f64 = 70.0;
 /// A distance of neighbours above this multiple of the median one hides a body between them.
 const GAP_FACTOR: f64 = 1.6;
 /// A height above this multiple of the median one is two bodies.
@@ -63,6 +65,7 @@ pub struct Spine {
 
 struct Body {
     label: u16,
+    voxels: usize,
     centre: Vec3,
     is_s1: bool,
 }
@@ -228,7 +231,7 @@ fn measure(labels: &Array3<u16>, anatomy: ArrayView3<u8>, grid: &Grid) -> Vec<Bo
         .map(|l| {
             let (sum, count, s1) = sums[l];
             let centre = sum.map(|x| x / count as f64);
-            Body { label: l as u16, centre, is_s1: 2 * s1 > count }
+            Body { label: l as u16, voxels: count, centre, is_s1: 2 * s1 > count }
         })
         .collect()
 }
@@ -262,14 +265,22 @@ fn divide_merged(labels: &mut Array3<u16>, bodies: &[Body], grid: &Grid) -> bool
     divided
 }
 
-/// Of the parts called S1 keeps the uppermost, and drops whatever lies below it.
+/// Of the parts called S1 keeps the largest, if it lies at the spine's lower end, and drops whatever lies
+/// below it: S2, or a blob in the pelvis.
 ///
-/// Sorted from the lowest up, so a fragment of S2 comes before S1.
-fn without_sacral_remains(bodies: Vec<Body>) -> Vec<Body> {
-    match bodies.iter().rposition(|b| b.is_s1) {
-        Some(s1) => bodies.into_iter().skip(s1).collect(),
-        None => bodies,
+/// Sorted from the lowest up.
+fn without_sacral_remains(mut bodies: Vec<Body>) -> Vec<Body> {
+    let largest = bodies.iter().filter(|b| b.is_s1).max_by_key(|b| b.voxels).map(|b| b.label);
+    bodies.retain(|b| !b.is_s1 || Some(b.label) == largest);
+    if let Some(s1) = bodies.iter().position(|b| b.is_s1) {
+        let above = bodies.get(s1 + 1);
+        if above.is_some_and(|b| norm(minus(b.centre, bodies[s1].centre)) < MAX_STEP_MM) {
+            bodies.drain(..s1);
+        } else {
+            bodies.remove(s1);
+        }
     }
+    bodies
 }
 
 /// Drops parts far from the line through their neighbours: posterior elements, vessels.

@@ -21,6 +21,9 @@ pub fn voxel_type(t1: f32, t2: f32, config: &Config) -> ModicType {
     }
 }
 
+/// With fewer typed voxels than this a finding has no type, %.
+const MIN_TYPED_PERCENT: f32 = 25.0;
+
 /// How many of a finding's voxels have each type, %; sums to 100.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Composition {
@@ -48,16 +51,21 @@ impl Composition {
 
     /// How radiologists write it: `1`, `2`, `3`, mixed as `1-2` (mostly 1) or `2-1` (mostly 2), or
     /// `indeterminate`.
+    ///
+    /// Shares are taken of the voxels that have a type: where two types meet, and at a change's border,
+    /// signals pass through normal and fit none.
     pub fn pattern(&self, config: &Config) -> String {
+        let typed = self.type_1 + self.type_2 + self.type_3;
+        if typed < MIN_TYPED_PERCENT {
+            return "indeterminate".to_owned();
+        }
         let mut shares = [(self.type_1, "1"), (self.type_2, "2"), (self.type_3, "3")];
         shares.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let [(most, first), (next, second), _] = shares;
-        if next >= config.mixed_from_percent {
+        let [(_, first), (next, second), _] = shares;
+        if 100.0 * next / typed >= config.mixed_from_percent {
             format!("{first}-{second}")
-        } else if most > 0.0 && most >= self.indeterminate.min(50.0) {
-            first.to_owned()
         } else {
-            "indeterminate".to_owned()
+            first.to_owned()
         }
     }
 }
@@ -94,7 +102,7 @@ mod tests {
         assert_eq!(mixed.type_1 + mixed.type_2 + mixed.type_3 + mixed.indeterminate, 100.0);
         assert_eq!(mixed.pattern(&config), "2-1");
         assert_eq!(of([(Type1, 85), (Type2, 15)]).pattern(&config), "1");
-        assert_eq!(of([(Type3, 30), (Indeterminate, 70)]).pattern(&config), "indeterminate");
+        assert_eq!(of([(Type3, 20), (Indeterminate, 80)]).pattern(&config), "indeterminate");
         assert_eq!(of([(Type3, 60), (Indeterminate, 40)]).pattern(&config), "3");
     }
 }

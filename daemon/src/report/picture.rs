@@ -80,7 +80,7 @@ fn slices_to_show(result: &ModicResult, slices: usize) -> Vec<usize> {
         .map(|s| (result.findings.iter().filter(|f| f.slice == s).count(), s))
         .filter(|(n, _)| *n > 0)
         .collect();
-    counts.sort_by(|a, b| b.0.cmp(&a.0));
+    counts.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
     counts.truncate(MAX_SLICES);
     let mut shown: Vec<usize> = counts.into_iter().map(|(_, s)| s).collect();
     shown.sort_unstable();

@@ -55,8 +55,10 @@ mod tests {
     }
 
     #[test]
-    fn the_list_for_the_docs_names_every_code() {
-        let table = Reason::markdown_table();
-        assert!(Reason::ALL.iter().all(|r| table.contains(&format!("| `{r}` |"))));
+    fn the_readme_holds_the_list() {
+        let readme = include_str!("../../../README.md");
+        for row in Reason::markdown_table().lines().skip(2) {
+            assert!(readme.contains(row), "README.md lacks {row}");
+        }
     }
 }
