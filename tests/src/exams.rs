@@ -141,12 +141,28 @@ fn spoil(object: &mut InMemDicomObject, defect: Defect) {
     }
 }
 
-/// The patients of the SPIDER pairs at `spider` whose T1 and T2 have one matrix, in file order.
-pub fn spider_patients(spider: &Path) -> Vec<String> {
+/// One patient of the SPIDER pairs.
+pub struct SpiderPatient {
+    /// The data set's number for the patient.
+    pub patient: String,
+    /// Whether T1 and T2 have one matrix and lie within a pixel or so of each other.
+    pub aligned: bool,
+    /// Modic grades 0 to 3 of the discs, from L5-S1 up.
+    pub grades: Vec<u8>,
+}
+
+/// The patients of the SPIDER pairs at `spider`, in file order.
+pub fn spider_patients(spider: &Path) -> Vec<SpiderPatient> {
     pairs(spider)
         .into_iter()
-        .filter(|row| row["same_matrix"] == "True" && row["same_spacing"] == "True")
-        .map(|row| row["patient"].clone())
+        .map(|row| SpiderPatient {
+            patient: row["patient"].clone(),
+            aligned: row["same_matrix"] == "True" && row["same_spacing"] == "True",
+            grades: row["modic_per_disc_from_L5S1"]
+                .split_whitespace()
+                .map(|g| g.parse().expect("a grade is a digit"))
+                .collect(),
+        })
         .collect()
 }
 

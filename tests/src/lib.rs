@@ -9,6 +9,6 @@ mod peers;
 mod process;
 
 pub use daemon::Daemon;
-pub use exams::{Defect, Exam, spider_pair, spider_patients};
+pub use exams::{Defect, Exam, SpiderPatient, spider_pair, spider_patients};
 pub use peers::{Broker, Received, Subscriber, echoscu, storescu};
 pub use process::{eventually, free_port};

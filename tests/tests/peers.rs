@@ -103,9 +103,10 @@ fn a_real_pair_sent_by_storescu_becomes_a_finding() {
     let broker = Broker::start(folder.path());
     let subscriber = Subscriber::start(&broker);
     let daemon = Daemon::start(folder.path(), broker.port, "[study]\nmin_slices = 1\n");
-    let patient = spider_patients(&spider).remove(0);
+    let patients = spider_patients(&spider);
+    let patient = &patients.iter().find(|p| p.aligned).unwrap().patient;
     let exam = folder.path().join("exam");
-    spider_pair(&spider, &patient, &exam);
+    spider_pair(&spider, patient, &exam);
     let sent = storescu(daemon.dicom_port, &[], &exam);
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     let finding = subscriber.wait_for("/latest/finding", 1, LIMIT);
