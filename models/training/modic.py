@@ -25,7 +25,7 @@ PIXEL_MM = 0.75
 CROP = (160, 160)
 ERODE_MM = 2.0
 MARGIN_MM = 20.0  # around the bodies of a volume: all that network 2 is ever shown
-WEIGHTS = {"real": 1.0, "phantom": 1.3}
+WEIGHTS = {"real": 1.0, "phantom": 2.0}
 BAG_TOP = 20  # pixels whose mean probability is a bag's
 BAG_WEIGHT = 0.1
 

@@ -84,6 +84,8 @@ fn by_numbers(t: &Timing) -> Option<Weighting> {
     match (tr, te) {
         (200.0..=1200.0, ..=30.0) => Some(Weighting::T1),
         (1500.0.., 60.0..) => Some(Weighting::T2),
+        // 3D turbo spin echo with variable flip angles (SPACE, CUBE, VISTA): short TR, long effective TE.
+        (800.0.., 80.0..) => Some(Weighting::T2),
         (1500.0.., ..=45.0) => Some(Weighting::ProtonDensity),
         _ => None,
     }
