@@ -148,6 +148,9 @@ impl Config {
         if !(0.0 < modic.low_below && modic.low_below <= 1.0 && 1.0 <= modic.high_above) {
             return value("modic.low_below", "must be in (0, 1], and modic.high_above at least 1");
         }
+        if !(0.0..=1.0).contains(&modic.grow_to_probability) {
+            return value("modic.grow_to_probability", "must be between 0 and 1");
+        }
         if !(0.0..=50.0).contains(&modic.mixed_from_percent) {
             return value("modic.mixed_from_percent", "must be between 0 and 50");
         }

@@ -18,8 +18,9 @@ pub struct Config {
     pub endplate_contact_mm: f64,
     /// Candidates smaller than this are dropped as noise, mm³.
     pub min_volume_mm3: f64,
-    /// A finding whose mean probability is below this is dropped.
-    pub min_probability: f32,
+    /// A candidate holds a voxel at the network's threshold, and reaches as far as the probability is at
+    /// least this.
+    pub grow_to_probability: f32,
 }
 
 impl Default for Config {
@@ -31,7 +32,7 @@ impl Default for Config {
             mixed_from_percent: 20.0,
             endplate_contact_mm: 3.0,
             min_volume_mm3: 50.0,
-            min_probability: 0.5,
+            grow_to_probability: 0.3,
         }
     }
 }

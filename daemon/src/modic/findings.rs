@@ -60,7 +60,7 @@ pub struct Finding {
     pub t1_ratio: f32,
     /// Mean T2 signal as a share of normal marrow.
     pub t2_ratio: f32,
-    /// Mean probability of its voxels, 0 to 1.
+    /// Mean probability of the likelier half of its voxels, 0 to 1.
     pub probability: f32,
     /// The slice that shows most of it, counted from 0 at the patient's right.
     pub slice: usize,
@@ -85,7 +85,7 @@ pub struct OtherMarrowLesion {
     pub t1_ratio: f32,
     /// Mean T2 signal as a share of normal marrow.
     pub t2_ratio: f32,
-    /// Mean probability of its voxels, 0 to 1.
+    /// Mean probability of the likelier half of its voxels, 0 to 1.
     pub probability: f32,
 }
 
@@ -110,11 +110,7 @@ const SIDES: [EndplateSide; 2] = [EndplateSide::Superior, EndplateSide::Inferior
 
 pub(super) fn find(segmentation: &Segmentation, spine: &Spine, config: &Config) -> Found {
     let grid = &segmentation.t1_ratio.grid;
-    let threshold = segmentation.threshold;
-    let mut candidates = Array3::from_elem(spine.labels.dim(), false);
-    Zip::from(&mut candidates).and(&segmentation.modic_probability).and(&spine.labels).for_each(
-        |candidate, probability, label| *candidate = *label != 0 && *probability >= threshold,
-    );
+    let candidates = candidates(segmentation, spine, config);
     let signals = quieted(segmentation, spine, &candidates);
 
     let mut found =
@@ -145,6 +141,26 @@ pub(super) fn find(segmentation: &Segmentation, spine: &Spine, config: &Config) 
     found
 }
 
+/// Voxels of vertebral bodies that may belong to a change: connected ones of some probability, where at
+/// least one reaches the network's threshold.
+fn candidates(segmentation: &Segmentation, spine: &Spine, config: &Config) -> Array3<bool> {
+    let probability = &segmentation.modic_probability;
+    let grow_to = config.grow_to_probability.min(segmentation.threshold);
+    let mut likely = Array3::from_elem(spine.labels.dim(), false);
+    Zip::from(&mut likely).and(probability).and(&spine.labels).for_each(|likely, p, label| {
+        *likely = *label != 0 && *p >= grow_to;
+    });
+    let (count, components) = mask::components(likely.view());
+    let mut certain = vec![false; count + 1];
+    for (component, p) in components.iter().zip(probability) {
+        certain[usize::from(*component)] |= *p >= segmentation.threshold;
+    }
+    Zip::from(&mut likely)
+        .and(&components)
+        .for_each(|likely, c| *likely &= certain[usize::from(*c)]);
+    likely
+}
+
 impl Found {
     /// Sorts one connected candidate into findings or other lesions.
     fn take(&mut self, voxels: Vec<Voxel>, vertebra: &Vertebra, grid: &Grid, config: &Config) {
@@ -168,8 +184,7 @@ impl Found {
         };
         for (side, voxels) in parts {
             let volume = voxels.len() as f64 * grid.voxel_mm3();
-            let probability = mean(&voxels, |v| v.probability);
-            if volume < config.min_volume_mm3 || probability < config.min_probability {
+            if volume < config.min_volume_mm3 {
                 continue;
             }
             let Some(side) = side else {
@@ -178,7 +193,7 @@ impl Found {
                     volume_mm3: volume as f32,
                     t1_ratio: mean(&voxels, |v| v.t1),
                     t2_ratio: mean(&voxels, |v| v.t2),
-                    probability,
+                    probability: probability(&voxels),
                 });
                 continue;
             };
@@ -241,10 +256,18 @@ fn finding(
         place,
         t1_ratio: mean(voxels, |v| v.t1),
         t2_ratio: mean(voxels, |v| v.t2),
-        probability: mean(voxels, |v| v.probability),
+        probability: probability(voxels),
         slice: slices.into_iter().max_by_key(|(_, n)| *n).map_or(0, |(slice, _)| slice),
         endplate,
     }
+}
+
+/// Mean of the likelier half: the border, where any network is in doubt, doesn't count.
+fn probability(voxels: &[Voxel]) -> f32 {
+    let mut values: Vec<f32> = voxels.iter().map(|v| v.probability).collect();
+    values.sort_by(|a, b| b.total_cmp(a));
+    values.truncate(values.len().div_ceil(2));
+    values.iter().sum::<f32>() / values.len().max(1) as f32
 }
 
 fn mean(voxels: &[Voxel], of: impl Fn(&Voxel) -> f32) -> f32 {

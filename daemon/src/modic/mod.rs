@@ -54,7 +54,7 @@ const UNCERTAIN_BAND: f32 = 0.15;
 pub fn analyse(segmentation: &Segmentation, config: &Config) -> ModicResult {
     let (spine, mut quality) = Spine::find(segmentation);
     let found = findings::find(segmentation, &spine, config);
-    let certain = segmentation.threshold.max(config.min_probability) + UNCERTAIN_BAND;
+    let certain = segmentation.threshold + UNCERTAIN_BAND;
     if found.findings.iter().any(|f| f.probability < certain) {
         quality.push(QualityFlag::UncertainFinding);
     }
