@@ -19,7 +19,7 @@ import torch
 from . import anatomy, evaluate, modic, onnx_file, phantoms, preprocess, pseudo, spider, tasks, vertebrae
 from .splits import split_of
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 GOLDEN = 128  # pixels a side
 CALIBRATION_SLICES = 48
 SOURCES = (
