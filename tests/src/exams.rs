@@ -58,7 +58,7 @@ impl Exam {
         Exam { folder: folder.to_owned() }
     }
 
-    /// How many files it has.
+    /// Its files, of both series.
     pub fn files(&self) -> Vec<PathBuf> {
         modicd::receive::regular_files(&self.folder).expect("the exam is readable")
     }
