@@ -27,8 +27,8 @@ const ITEM_DELIMITER: (u16, u16) = (0xfffe, 0xe00d);
 const SEQUENCE_DELIMITER: (u16, u16) = (0xfffe, 0xe0dd);
 const PIXEL_DATA: (u16, u16) = (0x7fe0, 0x0010);
 
-/// The UIDs of an instance, without padding, each of 1 to 64 printable characters. Beyond that they are the
-/// peer's text: never a part of a path.
+/// The UIDs of an instance, without padding, each of 1 to 64 letters, digits, `.`, `-` and `_`. Beyond that
+/// they are the peer's text: never a part of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) study_instance_uid: String,
@@ -92,10 +92,11 @@ fn uid(field: Option<String>) -> Result<String, Reason> {
     }
 }
 
-/// Up to 64 printable ASCII characters; the letters and dots of real UIDs are not insisted on, since
-/// scanners break that rule and only a hash of the UID is ever used as a name.
+/// Up to 64 ASCII letters, digits, `.`, `-` and `_`. That real UIDs are digits and dots only is not insisted
+/// on, since scanners break that rule; what could be a path or markup is refused.
 pub(super) fn is_plausible_uid(uid: &str) -> bool {
-    (1..=MAX_UID).contains(&uid.len()) && uid.bytes().all(|b| b.is_ascii_graphic())
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    (1..=MAX_UID).contains(&uid.len()) && uid.bytes().all(plain)
 }
 
 /// An element's tag, VR and length.
