@@ -50,10 +50,10 @@ pub fn close(mask: ArrayView3<bool>, radius_mm: f64, pixel_mm: [f64; 2]) -> Arra
     closed
 }
 
-/// Connected components of a mask: their number, and an array with 0 outside and 1, 2, … inside, in the
-/// order of their first voxel. Voxels that touch by a face are connected; so are those that touch by an
-/// edge or corner within one slice.
-pub fn components(mask: ArrayView3<bool>) -> (usize, Array3<u16>) {
+/// Connected components of voxels with the same value: their number, and an array with 0 outside and 1, 2,
+/// … inside, in the order of their first voxel. `T`'s default (`false`, 0) is outside. Voxels that touch by
+/// a face are connected; so are those that touch by an edge or corner within one slice.
+pub fn components<T: Copy + Default + PartialEq>(values: ArrayView3<T>) -> (usize, Array3<u16>) {
     const NEIGHBOURS: [[isize; 3]; 10] = [
         [-1, 0, 0],
         [1, 0, 0],
@@ -66,10 +66,10 @@ pub fn components(mask: ArrayView3<bool>) -> (usize, Array3<u16>) {
         [0, 1, 0],
         [0, 1, 1],
     ];
-    let mut labels = Array3::<u16>::zeros(mask.dim());
+    let mut labels = Array3::<u16>::zeros(values.dim());
     let mut count = 0u16;
     let mut open = Vec::new();
-    for (start, _) in mask.indexed_iter().filter(|(_, set)| **set) {
+    for (start, value) in values.indexed_iter().filter(|(_, value)| **value != T::default()) {
         if labels[start] != 0 {
             continue;
         }
@@ -86,7 +86,7 @@ pub fn components(mask: ArrayView3<bool>) -> (usize, Array3<u16>) {
                     continue;
                 };
                 let at = [s, r, c];
-                if mask.get(at) == Some(&true) && labels[at] == 0 {
+                if values.get(at) == Some(value) && labels[at] == 0 {
                     labels[at] = count;
                     open.push((s, r, c));
                 }
@@ -161,6 +161,12 @@ mod tests {
         assert_eq!(count, 2);
         assert_eq!(labels[[0, 0, 0]], labels[[1, 2, 2]]);
         assert_ne!(labels[[0, 0, 0]], labels[[0, 3, 3]]);
+    }
+
+    #[test]
+    fn components_of_labels_keep_neighbours_apart() {
+        let values = ndarray::array![[[3u16, 3, 7, 0, 3]]];
+        assert_eq!(components(values.view()), (3, ndarray::array![[[1, 1, 2, 0, 3]]]));
     }
 
     #[test]

@@ -113,27 +113,25 @@ pub(super) fn find(segmentation: &Segmentation, spine: &Spine, config: &Config) 
     let candidates = candidates(segmentation, spine, config);
     let signals = quieted(segmentation, spine, &candidates);
 
+    let mut by_candidate: BTreeMap<u16, (&Vertebra, Vec<Voxel>)> = BTreeMap::new();
+    for (at, candidate) in candidates.indexed_iter().filter(|(_, c)| **c != 0) {
+        let label = spine.labels[at];
+        let Some(vertebra) = spine.vertebrae.iter().find(|v| v.label == label) else { continue };
+        let [t1, t2] = [signals[0][at], signals[1][at]];
+        let (_, voxels) = by_candidate.entry(*candidate).or_insert((vertebra, Vec::new()));
+        voxels.push(Voxel {
+            at,
+            t1,
+            t2,
+            kind: voxel_type(t1, t2, config),
+            probability: segmentation.modic_probability[at],
+            distance: SIDES.map(|side| distance_to(side, at, vertebra, &spine.labels, grid)),
+        });
+    }
     let mut found =
         Found { map: Array3::zeros(candidates.dim()), findings: Vec::new(), others: Vec::new() };
-    for vertebra in &spine.vertebrae {
-        let mut own = candidates.clone();
-        Zip::from(&mut own).and(&spine.labels).for_each(|c, l| *c &= *l == vertebra.label);
-        let (_, labels) = mask::components(own.view());
-        let mut components: BTreeMap<u16, Vec<Voxel>> = BTreeMap::new();
-        for (at, component) in labels.indexed_iter().filter(|(_, c)| **c != 0) {
-            let [t1, t2] = [signals[0][at], signals[1][at]];
-            components.entry(*component).or_default().push(Voxel {
-                at,
-                t1,
-                t2,
-                kind: voxel_type(t1, t2, config),
-                probability: segmentation.modic_probability[at],
-                distance: SIDES.map(|side| distance_to(side, at, vertebra, &spine.labels, grid)),
-            });
-        }
-        for voxels in components.into_values() {
-            found.take(voxels, vertebra, grid, config);
-        }
+    for (vertebra, voxels) in by_candidate.into_values() {
+        found.take(voxels, vertebra, grid, config);
     }
     found.findings.sort_by(|a, b| {
         (a.level, a.side).cmp(&(b.level, b.side)).then(b.volume_mm3.total_cmp(&a.volume_mm3))
@@ -141,24 +139,25 @@ pub(super) fn find(segmentation: &Segmentation, spine: &Spine, config: &Config) 
     found
 }
 
-/// Voxels of vertebral bodies that may belong to a change: connected ones of some probability, where at
-/// least one reaches the network's threshold.
-fn candidates(segmentation: &Segmentation, spine: &Spine, config: &Config) -> Array3<bool> {
+/// Connected voxels of one vertebral body that may belong to a change, numbered from 1: of some
+/// probability, and at least one of them reaches the network's threshold. 0 elsewhere.
+fn candidates(segmentation: &Segmentation, spine: &Spine, config: &Config) -> Array3<u16> {
     let probability = &segmentation.modic_probability;
     let grow_to = config.grow_to_probability.min(segmentation.threshold);
-    let mut likely = Array3::from_elem(spine.labels.dim(), false);
-    Zip::from(&mut likely).and(probability).and(&spine.labels).for_each(|likely, p, label| {
-        *likely = *label != 0 && *p >= grow_to;
+    let mut likely = spine.labels.clone();
+    Zip::from(&mut likely).and(probability).for_each(|label, p| {
+        if *p < grow_to {
+            *label = 0;
+        }
     });
-    let (count, components) = mask::components(likely.view());
+    let (count, mut candidates) = mask::components(likely.view());
     let mut certain = vec![false; count + 1];
-    for (component, p) in components.iter().zip(probability) {
-        certain[usize::from(*component)] |= *p >= segmentation.threshold;
+    for (candidate, p) in candidates.iter().zip(probability) {
+        certain[usize::from(*candidate)] |= *p >= segmentation.threshold;
     }
-    Zip::from(&mut likely)
-        .and(&components)
-        .for_each(|likely, c| *likely &= certain[usize::from(*c)]);
-    likely
+    certain[0] = false;
+    candidates.mapv_inplace(|c| if certain[usize::from(c)] { c } else { 0 });
+    candidates
 }
 
 impl Found {
@@ -279,13 +278,13 @@ fn mean(voxels: &[Voxel], of: impl Fn(&Voxel) -> f32) -> f32 {
 fn quieted(
     segmentation: &Segmentation,
     spine: &Spine,
-    candidates: &Array3<bool>,
+    candidates: &Array3<u16>,
 ) -> [Array3<f32>; 2] {
     let grid = &segmentation.t1_ratio.grid;
     let pixel_mm = [grid.spacing[1], grid.spacing[2]];
     let bodies = spine.labels.mapv(|l| l != 0);
     let mut inner = mask::erode(bodies.view(), RIM_MM, pixel_mm);
-    Zip::from(&mut inner).and(candidates).for_each(|inner, c| *inner &= *c);
+    Zip::from(&mut inner).and(candidates).for_each(|inner, c| *inner &= *c != 0);
     let reach = pixel_mm.map(|p| (SMOOTH_MM / p).ceil() as usize);
     let wide = pixel_mm.map(|p| ((SMOOTH_MM + RIM_MM) / p).ceil() as usize);
     let (_, rows, columns) = candidates.dim();
@@ -303,7 +302,7 @@ fn quieted(
     };
     [&segmentation.t1_ratio.data, &segmentation.t2_ratio.data].map(|ratio| {
         let mut quiet = ratio.clone();
-        for (at, _) in candidates.indexed_iter().filter(|(_, c)| **c) {
+        for (at, _) in candidates.indexed_iter().filter(|(_, c)| **c != 0) {
             let around = mean_around(ratio, at, reach).or_else(|| mean_around(ratio, at, wide));
             if let Some(mean) = around {
                 quiet[at] = mean;
