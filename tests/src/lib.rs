@@ -10,5 +10,5 @@ mod process;
 
 pub use daemon::Daemon;
 pub use exams::{Defect, Exam, SpiderPatient, spider_pair, spider_patients};
-pub use peers::{Broker, Received, Subscriber, echoscu, storescu};
+pub use peers::{Broker, Received, Subscriber, echoscu, storescu, storescu_command};
 pub use process::{eventually, free_port};

@@ -136,13 +136,20 @@ pub fn echoscu(port: u16) -> bool {
     output.status.success()
 }
 
-/// dcmtk's storescu sends all files below a folder; its output is for assertions.
-pub fn storescu(port: u16, options: &[&str], folder: &Path) -> Output {
-    Command::new("storescu")
+/// dcmtk's storescu, ready to send all files below a folder.
+pub fn storescu_command(port: u16, options: &[&str], folder: &Path) -> Command {
+    let mut command = Command::new("storescu");
+    command
         .args(["-v", "-aec", "MODICD", "+sd", "+r"])
         .args(options)
         .args(["127.0.0.1", &port.to_string()])
-        .arg(folder)
+        .arg(folder);
+    command
+}
+
+/// storescu sends all files below a folder; its output is for assertions.
+pub fn storescu(port: u16, options: &[&str], folder: &Path) -> Output {
+    storescu_command(port, options, folder)
         .output()
         .expect("storescu is installed (tests/run installs it)")
 }

@@ -1,10 +1,9 @@
 //! kill -9 at random moments: nothing that was acknowledged is lost, nothing is said twice as something new.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 use std::time::Duration;
 
-use modicd_tests::{Broker, Daemon, Exam, Subscriber, eventually};
+use modicd_tests::{Broker, Daemon, Exam, Subscriber, eventually, storescu, storescu_command};
 use rand::{Rng, SeedableRng};
 
 const KILLS: usize = 50;
@@ -28,9 +27,7 @@ fn fifty_kills_lose_no_exam_and_no_finding() {
     let mut delivered = 0;
     for _ in 0..KILLS {
         let sender = exams.get(delivered).map(|exam| {
-            Command::new("storescu")
-                .args(["-aec", "MODICD", "+sd", "+r", "127.0.0.1", &daemon.dicom_port.to_string()])
-                .arg(&exam.folder)
+            storescu_command(daemon.dicom_port, &[], &exam.folder)
                 .stderr(std::process::Stdio::null())
                 .spawn()
                 .unwrap()
@@ -47,7 +44,7 @@ fn fifty_kills_lose_no_exam_and_no_finding() {
     }
     println!("{delivered} of {} exams were acknowledged while kills went on", exams.len());
     for exam in &exams[delivered..] {
-        let sent = modicd_tests::storescu(daemon.dicom_port, &[], &exam.folder);
+        let sent = storescu(daemon.dicom_port, &[], &exam.folder);
         assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     }
 

@@ -144,12 +144,9 @@ pub(super) fn find(segmentation: &Segmentation, spine: &Spine, config: &Config) 
 fn candidates(segmentation: &Segmentation, spine: &Spine, config: &Config) -> Array3<u16> {
     let probability = &segmentation.modic_probability;
     let grow_to = config.grow_to_probability.min(segmentation.threshold);
-    let mut likely = spine.labels.clone();
-    Zip::from(&mut likely).and(probability).for_each(|label, p| {
-        if *p < grow_to {
-            *label = 0;
-        }
-    });
+    let likely = Zip::from(&spine.labels)
+        .and(probability)
+        .map_collect(|label, p| if *p >= grow_to { *label } else { 0 });
     let (count, mut candidates) = mask::components(likely.view());
     let mut certain = vec![false; count + 1];
     for (candidate, p) in candidates.iter().zip(probability) {
