@@ -10,5 +10,7 @@ mod process;
 
 pub use daemon::Daemon;
 pub use exams::{Defect, Exam, SpiderPatient, spider_pair, spider_patients};
-pub use peers::{Broker, Received, Subscriber, echoscu, storescu, storescu_command};
+pub use peers::{
+    Broker, Received, Subscriber, dciodvfy_errors, echoscu, storescu, storescu_command,
+};
 pub use process::{eventually, free_port};

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -63,6 +63,8 @@ pub struct Received {
     pub topic: String,
     /// Its payload: JSON, or a plain word as a JSON string.
     pub payload: Value,
+    /// When it came.
+    pub at: Instant,
 }
 
 /// A mosquitto_sub on every topic.
@@ -99,9 +101,11 @@ impl Subscriber {
                 }
                 let payload = serde_json::from_str(payload)
                     .unwrap_or_else(|_| Value::String(payload.to_owned()));
-                sink.lock()
-                    .expect("no reader panics")
-                    .push(Received { topic: topic.to_owned(), payload });
+                sink.lock().expect("no reader panics").push(Received {
+                    topic: topic.to_owned(),
+                    payload,
+                    at: Instant::now(),
+                });
             }
         });
         let subscriber = Subscriber { received, _process: Running(child) };
@@ -125,6 +129,16 @@ impl Subscriber {
     pub fn wait_for(&self, part: &str, n: usize, limit: Duration) -> Value {
         eventually(limit, &format!("message {n} on {part}"), || self.on(part).get(n - 1).cloned())
     }
+}
+
+/// What dicom3tools' dciodvfy calls an error in a DICOM file.
+pub fn dciodvfy_errors(file: &Path) -> Vec<String> {
+    let output = Command::new("dciodvfy")
+        .arg(file)
+        .output()
+        .expect("dciodvfy is installed (tests/run installs it)");
+    let text = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    text.lines().filter(|l| l.starts_with("Error")).map(str::to_owned).collect()
 }
 
 /// dcmtk's echoscu against a port; true if it was answered with Success.

@@ -7,16 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::endplates::distance_to;
 use super::levels::position;
-use super::{Composition, Config, Spine, Vertebra, voxel_type};
+use super::split::split;
+use super::typing::{Signal, type_voxels};
+use super::{Composition, Config, Spine, Vertebra, signals};
 use crate::domain::{Endplate, EndplateSide, Grid, Level, ModicType};
 use crate::mask;
 use crate::segment::Segmentation;
 
-/// Voxels nearer to the body's surface than this are a mixture with cortex: they take their signal from
-/// the finding's inner neighbours, mm.
-const RIM_MM: f64 = 1.3;
-/// Reach of the mean that quiets noise before typing, mm.
-const SMOOTH_MM: f64 = 1.3;
 /// A third of the body's depth counts as affected from this share of the finding's voxels.
 const THIRD_SHARE: f64 = 0.25;
 
@@ -96,14 +93,13 @@ pub(super) struct Found {
 }
 
 /// One voxel of a candidate with all that is asked of it.
-struct Voxel {
-    at: (usize, usize, usize),
-    t1: f32,
-    t2: f32,
-    kind: ModicType,
-    probability: f32,
+pub(super) struct Voxel {
+    pub(super) at: (usize, usize, usize),
+    /// T1 and T2 as shares of normal marrow.
+    pub(super) signal: Signal,
     /// Distance to the superior and to the inferior endplate, mm.
-    distance: [Option<f64>; 2],
+    pub(super) distance: [Option<f64>; 2],
+    pub(super) probability: f32,
 }
 
 const SIDES: [EndplateSide; 2] = [EndplateSide::Superior, EndplateSide::Inferior];
@@ -111,19 +107,16 @@ const SIDES: [EndplateSide; 2] = [EndplateSide::Superior, EndplateSide::Inferior
 pub(super) fn find(segmentation: &Segmentation, spine: &Spine, config: &Config) -> Found {
     let grid = &segmentation.t1_ratio.grid;
     let candidates = candidates(segmentation, spine, config);
-    let signals = quieted(segmentation, spine, &candidates);
+    let [t1, t2] = signals::quieted(segmentation, spine, &candidates);
 
     let mut by_candidate: BTreeMap<u16, (&Vertebra, Vec<Voxel>)> = BTreeMap::new();
     for (at, candidate) in candidates.indexed_iter().filter(|(_, c)| **c != 0) {
         let label = spine.labels[at];
         let Some(vertebra) = spine.vertebrae.iter().find(|v| v.label == label) else { continue };
-        let [t1, t2] = [signals[0][at], signals[1][at]];
         let (_, voxels) = by_candidate.entry(*candidate).or_insert((vertebra, Vec::new()));
         voxels.push(Voxel {
             at,
-            t1,
-            t2,
-            kind: voxel_type(t1, t2, config),
+            signal: [t1[at], t2[at]],
             probability: segmentation.modic_probability[at],
             distance: SIDES.map(|side| distance_to(side, at, vertebra, &spine.labels, grid)),
         });
@@ -168,10 +161,7 @@ impl Found {
             [true, false] => vec![(Some(EndplateSide::Superior), voxels)],
             [false, true] => vec![(Some(EndplateSide::Inferior), voxels)],
             [true, true] => {
-                let far = f64::INFINITY;
-                let (superior, inferior) = voxels
-                    .into_iter()
-                    .partition(|v| v.distance[0].unwrap_or(far) <= v.distance[1].unwrap_or(far));
+                let [superior, inferior] = split(voxels, grid, config.endplate_contact_mm);
                 vec![
                     (Some(EndplateSide::Superior), superior),
                     (Some(EndplateSide::Inferior), inferior),
@@ -187,30 +177,51 @@ impl Found {
                 self.others.push(OtherMarrowLesion {
                     level: vertebra.level,
                     volume_mm3: volume as f32,
-                    t1_ratio: mean(&voxels, |v| v.t1),
-                    t2_ratio: mean(&voxels, |v| v.t2),
+                    t1_ratio: mean(&voxels, 0),
+                    t2_ratio: mean(&voxels, 1),
                     probability: probability(&voxels),
                 });
                 continue;
             };
-            for voxel in &voxels {
-                self.map[voxel.at] = voxel.kind.voxel_value();
+            let signals: Vec<Signal> = voxels.iter().map(|v| v.signal).collect();
+            let kinds = type_voxels(&signals, &core(&voxels), config);
+            for (voxel, kind) in voxels.iter().zip(&kinds) {
+                self.map[voxel.at] = kind.voxel_value();
             }
-            self.findings.push(finding(&voxels, side, vertebra, grid, config));
+            self.findings.push(finding(&voxels, &kinds, side, vertebra, grid, config));
         }
     }
 }
 
-/// Measures one finding; `voxels` is not empty.
+/// Which voxels lie inside a finding: with all four neighbours in their slice.
+fn core(voxels: &[Voxel]) -> Vec<bool> {
+    let places: BTreeSet<_> = voxels.iter().map(|v| v.at).collect();
+    voxels
+        .iter()
+        .map(|v| {
+            let (s, r, c) = v.at;
+            let neighbours = [
+                (s, r.wrapping_sub(1), c),
+                (s, r + 1, c),
+                (s, r, c.wrapping_sub(1)),
+                (s, r, c + 1),
+            ];
+            neighbours.iter().all(|n| places.contains(n))
+        })
+        .collect()
+}
+
+/// Measures one finding; `voxels` is not empty, `kinds` holds each one's type.
 fn finding(
     voxels: &[Voxel],
+    kinds: &[ModicType],
     side: EndplateSide,
     vertebra: &Vertebra,
     grid: &Grid,
     config: &Config,
 ) -> Finding {
     let endplate = Endplate { level: vertebra.level, side };
-    let composition = Composition::of(voxels.iter().map(|v| v.kind));
+    let composition = Composition::of(kinds.iter().copied());
     let index = usize::from(side == EndplateSide::Inferior);
     let mut depths: Vec<f64> = voxels.iter().filter_map(|v| v.distance[index]).collect();
     depths.sort_by(f64::total_cmp);
@@ -250,8 +261,8 @@ fn finding(
             _ => 'C',
         },
         place,
-        t1_ratio: mean(voxels, |v| v.t1),
-        t2_ratio: mean(voxels, |v| v.t2),
+        t1_ratio: mean(voxels, 0),
+        t2_ratio: mean(voxels, 1),
         probability: probability(voxels),
         slice: slices.into_iter().max_by_key(|(_, n)| *n).map_or(0, |(slice, _)| slice),
         endplate,
@@ -266,45 +277,7 @@ fn probability(voxels: &[Voxel]) -> f32 {
     values.iter().sum::<f32>() / values.len().max(1) as f32
 }
 
-fn mean(voxels: &[Voxel], of: impl Fn(&Voxel) -> f32) -> f32 {
-    voxels.iter().map(of).sum::<f32>() / voxels.len().max(1) as f32
-}
-
-/// T1 and T2 ratios at the candidates, each the mean over the candidates' inner voxels nearby: noise is
-/// quieted and the dark rim of cortex doesn't pass for sclerosis.
-fn quieted(
-    segmentation: &Segmentation,
-    spine: &Spine,
-    candidates: &Array3<u16>,
-) -> [Array3<f32>; 2] {
-    let grid = &segmentation.t1_ratio.grid;
-    let pixel_mm = [grid.spacing[1], grid.spacing[2]];
-    let bodies = spine.labels.mapv(|l| l != 0);
-    let mut inner = mask::erode(bodies.view(), RIM_MM, pixel_mm);
-    Zip::from(&mut inner).and(candidates).for_each(|inner, c| *inner &= *c != 0);
-    let reach = pixel_mm.map(|p| (SMOOTH_MM / p).ceil() as usize);
-    let wide = pixel_mm.map(|p| ((SMOOTH_MM + RIM_MM) / p).ceil() as usize);
-    let (_, rows, columns) = candidates.dim();
-    let mean_around = |ratio: &Array3<f32>, (s, r, c): (usize, usize, usize), reach: [usize; 2]| {
-        let (mut sum, mut count) = (0.0, 0);
-        for r in r.saturating_sub(reach[0])..(r + reach[0] + 1).min(rows) {
-            for c in c.saturating_sub(reach[1])..(c + reach[1] + 1).min(columns) {
-                if inner[[s, r, c]] {
-                    sum += ratio[[s, r, c]];
-                    count += 1;
-                }
-            }
-        }
-        (count > 0).then(|| sum / count as f32)
-    };
-    [&segmentation.t1_ratio.data, &segmentation.t2_ratio.data].map(|ratio| {
-        let mut quiet = ratio.clone();
-        for (at, _) in candidates.indexed_iter().filter(|(_, c)| **c != 0) {
-            let around = mean_around(ratio, at, reach).or_else(|| mean_around(ratio, at, wide));
-            if let Some(mean) = around {
-                quiet[at] = mean;
-            }
-        }
-        quiet
-    })
+/// Mean signal on T1 (0) or T2 (1).
+fn mean(voxels: &[Voxel], series: usize) -> f32 {
+    voxels.iter().map(|v| v.signal[series]).sum::<f32>() / voxels.len().max(1) as f32
 }

@@ -7,6 +7,8 @@ mod config;
 mod endplates;
 mod findings;
 mod levels;
+mod signals;
+mod split;
 mod typing;
 
 pub use config::Config;

@@ -21,8 +21,56 @@ pub fn voxel_type(t1: f32, t2: f32, config: &Config) -> ModicType {
     }
 }
 
+/// T1 and T2 signal as shares of normal marrow.
+pub(super) type Signal = [f32; 2];
+
+/// With fewer voxels inside it than this, all of a finding's voxels tell its types.
+const FEWEST_INSIDE: usize = 6;
+/// A second type is there from this share of the typed voxels inside …
+const SECOND_SHARE: f32 = 0.08;
+/// … and this many of them.
+const SECOND_VOXELS: usize = 2;
+
+/// Types the voxels of one finding.
+///
+/// At a finding's border signals mix with what lies beyond, and chemical shift moves fat's edges: there
+/// even a pure type 2 has voxels that look like type 1. So which types there are, at most two, is told by
+/// the voxels inside (`inside`, as long as `signals`). With one, every other voxel is indeterminate. With
+/// two, every voxel has the type whose mean signal is nearer, since between two types signals pass
+/// through normal.
+pub(super) fn type_voxels(signals: &[Signal], inside: &[bool], config: &Config) -> Vec<ModicType> {
+    let ruled: Vec<ModicType> = signals.iter().map(|s| voxel_type(s[0], s[1], config)).collect();
+    let enough = inside.iter().filter(|i| **i).count() >= FEWEST_INSIDE;
+    let mut present: Vec<(ModicType, usize, Signal)> = ModicType::ALL[..3]
+        .iter()
+        .map(|kind| {
+            let of_kind = signals.iter().zip(&ruled).zip(inside);
+            let of_kind = of_kind.filter(|((_, k), inside)| *k == kind && (**inside || !enough));
+            let (mut count, mut sum) = (0, [0.0; 2]);
+            for ((signal, _), _) in of_kind {
+                count += 1;
+                sum = [sum[0] + signal[0], sum[1] + signal[1]];
+            }
+            (*kind, count, sum.map(|x| x / count.max(1) as f32))
+        })
+        .collect();
+    let typed: usize = present.iter().map(|(_, count, _)| count).sum();
+    present.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
+    let (first, first_mean) = (present[0].0, present[0].2);
+    let (second, count, second_mean) = present[1];
+    if count < SECOND_VOXELS || (count as f32) < SECOND_SHARE * typed as f32 {
+        let only = |kind| if kind == first { first } else { ModicType::Indeterminate };
+        return ruled.into_iter().map(only).collect();
+    }
+    let distance = |a: &Signal, b: Signal| (a[0] - b[0]).powi(2) + (a[1] - b[1]).powi(2);
+    signals
+        .iter()
+        .map(|s| if distance(s, first_mean) <= distance(s, second_mean) { first } else { second })
+        .collect()
+}
+
 /// With fewer typed voxels than this a finding has no type, %.
-const MIN_TYPED_PERCENT: f32 = 25.0;
+const MIN_TYPED_PERCENT: f32 = 15.0;
 
 /// How many of a finding's voxels have each type, %; sums to 100.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -91,6 +139,35 @@ mod tests {
     }
 
     #[test]
+    fn a_border_that_looks_otherwise_is_no_second_type() {
+        let mut signals = vec![[1.5, 1.3]; 12];
+        let mut inside = vec![true; 12];
+        signals.extend([[0.8, 1.3]; 8]);
+        inside.extend([false; 8]);
+        let kinds = type_voxels(&signals, &inside, &Config::default());
+        assert_eq!(kinds[..12], [ModicType::Type2; 12]);
+        assert_eq!(kinds[12..], [ModicType::Indeterminate; 8]);
+        // The same voxels inside are a second type.
+        let kinds = type_voxels(&signals, &[true; 20], &Config::default());
+        assert_eq!(kinds[12..], [ModicType::Type1; 8]);
+    }
+
+    #[test]
+    fn between_two_types_the_nearer_one_counts() {
+        let mut signals = vec![[0.6, 1.6]; 6];
+        signals.extend([[1.5, 1.3]; 6]);
+        signals.extend([[0.95, 1.5], [1.1, 1.4]]);
+        let kinds = type_voxels(&signals, &[true; 14], &Config::default());
+        assert_eq!(kinds[12..], [ModicType::Type1, ModicType::Type2]);
+    }
+
+    #[test]
+    fn where_nothing_is_typed_all_is_indeterminate() {
+        let kinds = type_voxels(&[[1.0, 1.0]; 9], &[true; 9], &Config::default());
+        assert_eq!(kinds, [ModicType::Indeterminate; 9]);
+    }
+
+    #[test]
     fn composition_sums_to_a_hundred_and_names_its_pattern() {
         use ModicType::*;
         let config = Config::default();
@@ -102,7 +179,7 @@ mod tests {
         assert_eq!(mixed.type_1 + mixed.type_2 + mixed.type_3 + mixed.indeterminate, 100.0);
         assert_eq!(mixed.pattern(&config), "2-1");
         assert_eq!(of([(Type1, 85), (Type2, 15)]).pattern(&config), "1");
-        assert_eq!(of([(Type3, 20), (Indeterminate, 80)]).pattern(&config), "indeterminate");
+        assert_eq!(of([(Type3, 14), (Indeterminate, 86)]).pattern(&config), "indeterminate");
         assert_eq!(of([(Type3, 60), (Indeterminate, 40)]).pattern(&config), "3");
     }
 }

@@ -169,16 +169,19 @@ impl Worker {
 
     /// Writes a result as the study's next revision.
     fn keep(&self, study_ref: &StudyRef, analysis: &Analysis) -> anyhow::Result<StoredResult> {
+        let started = Instant::now();
         let revision = self.results.latest(study_ref)?.map_or(1, |latest| latest.revision + 1);
         let staged = self.results.stage(study_ref, revision)?;
         let document = self.announcer.document(study_ref, revision, &analysis.body);
         let text = serde_json::to_vec_pretty(&document)?;
         write_atomically(&staged.path().join(FINDING_FILE), &text)?;
         analysis.write_pictures(staged.path())?;
-        let stages = analysis.stages.iter().map(|(n, d)| format!("{n} {:.2} s", d.as_secs_f64()));
+        let result = staged.commit()?;
+        let stages = analysis.stages.iter().copied().chain([("report", started.elapsed())]);
+        let stages = stages.map(|(name, time)| format!("{name} {:.2} s", time.as_secs_f64()));
         let stages = stages.collect::<Vec<_>>().join(", ");
         tracing::info!(%study_ref, stages, "A study is analysed.");
-        Ok(staged.commit()?)
+        Ok(result)
     }
 
     /// Puts a result that is on disk into the outbox; gives the number of findings.
