@@ -1,4 +1,5 @@
 //! kill -9 at random moments: nothing that was acknowledged is lost, nothing is said twice as something new.
+#![allow(clippy::unwrap_used)] // all of this file is a test
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
