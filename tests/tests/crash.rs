@@ -80,8 +80,11 @@ fn studies_on_disk(state: &Path, instances: usize) -> BTreeSet<String> {
     let analyser = Analyser::new(None, Default::default(), Default::default()).unwrap();
     let studies = std::fs::read_dir(state.join("instances")).unwrap();
     studies
+        .map(|study| study.unwrap().path())
+        // What an upload that was killed left behind lies in a hidden folder.
+        .filter(|study| !study.file_name().unwrap().to_string_lossy().starts_with('.'))
         .map(|study| {
-            let kept = regular_files(&study.unwrap().path()).unwrap();
+            let kept = regular_files(&study).unwrap();
             assert_eq!(kept.len(), instances, "instances of a study");
             analyser.prepare(&kept).unwrap().expect("a phantom isn't refused").fingerprint
         })
