@@ -49,10 +49,13 @@ impl Broker {
             .stderr(Stdio::null())
             .spawn()
             .expect("mosquitto is installed (tests/run installs it)");
-        self.process = Some(Running(child));
-        eventually(Duration::from_secs(10), "mosquitto's port", || {
+        let mut process = Running(child);
+        eventually(Duration::from_secs(30), "mosquitto's port", || {
+            let ended = process.0.try_wait().expect("the state of a child can be asked");
+            assert!(ended.is_none(), "mosquitto on port {} ended: {ended:?}", self.port);
             TcpStream::connect(("127.0.0.1", self.port)).ok()
         });
+        self.process = Some(process);
     }
 }
 
@@ -82,7 +85,6 @@ impl Subscriber {
             .args(["-h", "127.0.0.1", "-p", &broker.port.to_string()])
             .args(["-q", "1", "-t", "#", "-F", "%t %p", "-d"])
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
             .spawn()
             .expect("mosquitto_sub is installed (tests/run installs it)");
         let output = child.stdout.take().expect("standard output is piped");
@@ -109,7 +111,7 @@ impl Subscriber {
             }
         });
         let subscriber = Subscriber { received, _process: Running(child) };
-        eventually(Duration::from_secs(10), "the subscription", || {
+        eventually(Duration::from_secs(30), "the subscription", || {
             subscribed.lock().expect("no reader panics").then_some(())
         });
         subscriber

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::process::Child;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// A child that is killed when the test is done with it.
@@ -14,12 +15,25 @@ impl Drop for Running {
     }
 }
 
-/// A port nobody listens on at this moment.
+/// A port nobody listens on, given to one caller of this process only.
+///
+/// It lies below the range from which systems take the port of an outgoing connection. From inside
+/// that range a client could be given the port before its server has it, or a connection made to
+/// wait for the server could meet itself.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("the loopback interface gives a port")
-        .port()
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u16 = 16_384;
+    const COUNT: u16 = 16_384;
+    // Two test processes at once begin at different places.
+    let start = (std::process::id() % u32::from(COUNT)) as u16;
+    for _ in 0..COUNT {
+        let step = GIVEN.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + start.wrapping_add(step) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("every port from {FIRST} on is taken");
 }
 
 /// Waits until `done` gives something, at most `limit`.
