@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use ndarray::Array3;
 use sha2::{Digest, Sha256};
 
 use crate::domain::Volume;
@@ -126,13 +127,13 @@ impl Analyser {
         let refused = |reason| Refused { reason, refused_series: refused_series.clone() };
         let mut clock = StageClock::start();
 
-        let (t1, t2) = match assemble(pair) {
+        let (t1, t2, covered) = match assemble(pair) {
             Ok(volumes) => volumes,
             Err(AssembleError::Refused(reason)) => return Ok(Err(refused(reason))),
             Err(AssembleError::Io(error)) => return Err(AnalysisError::Read(error)),
         };
         clock.stage("volume");
-        let segmentation = match self.segmenter.segment(&t1, &t2, on_step) {
+        let segmentation = match self.segmenter.segment(&t1, &t2, covered.view(), on_step) {
             Ok(segmentation) => segmentation,
             Err(SegmentError::NoVertebrae | SegmentError::Marrow { .. }) => {
                 return Ok(Err(refused(Reason::NoSpineSeen)));
@@ -187,12 +188,13 @@ impl Analysis {
     }
 }
 
-/// T1, and T2 on T1's grid.
-fn assemble(pair: &SeriesPair) -> Result<(Volume, Volume), AssembleError> {
+/// T1, T2 on T1's grid, and where T2 covers it.
+fn assemble(pair: &SeriesPair) -> Result<(Volume, Volume, Array3<bool>), AssembleError> {
     let t1 = volume::assemble(&pair.t1)?;
     let t2 = volume::assemble(&pair.t2)?;
+    let covered = volume::covered(&t1.grid, &t2.grid);
     let t2 = volume::resample_onto(&t2, &t1.grid);
-    Ok((t1, t2))
+    Ok((t1, t2, covered))
 }
 
 fn file_digest(path: &Path) -> std::io::Result<[u8; 32]> {

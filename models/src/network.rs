@@ -63,6 +63,11 @@ impl Network {
         Ok(logits.slice(s![.., ..height, ..width]).to_owned())
     }
 
+    /// Frees the plan; the next run makes one for its own size.
+    pub fn forget_plan(&mut self) {
+        self.plan = None;
+    }
+
     fn plan_for(&mut self, size: [usize; 2]) -> TractResult<Arc<TypedRunnableModel>> {
         if let Some(plan) = self.plan.as_ref().filter(|plan| plan.size == size) {
             return Ok(plan.runnable.clone());

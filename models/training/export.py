@@ -19,7 +19,7 @@ import torch
 from . import anatomy, evaluate, modic, onnx_file, phantoms, preprocess, pseudo, spider, tasks, vertebrae
 from .splits import split_of
 
-VERSION = "0.2.0"
+VERSION = "0.3.0"
 GOLDEN = 128  # pixels a side
 CALIBRATION_SLICES = 48
 SOURCES = (
@@ -65,10 +65,16 @@ def inputs_of(task: str, sample: vertebrae.Sample | modic.Sample) -> np.ndarray:
 
 
 def calibration(args: argparse.Namespace) -> list[np.ndarray]:
-    """Training slices of every source but T2-SPACE, which isn't what network 1 will see."""
+    """Training slices of every source but T2-SPACE, which isn't what network 1 will see.
+
+    For network 2 those with a change: without one its logits stay low, and the
+    range found would cut probabilities off at a half.
+    """
     module = {"vertebrae": vertebrae, "modic": modic}[args.task]
     found = module.samples("train", args.data, args.phantoms, args.pseudo)
     found = [s for s in found if s.source != "space"] or found
+    if args.task == "modic":
+        found = [s for s in found if (s.target == 1).any()] or found
     chosen = np.random.default_rng(5).choice(len(found), min(CALIBRATION_SLICES, len(found)), replace=False)
     return [inputs_of(args.task, found[i]) for i in chosen]
 
@@ -132,7 +138,7 @@ def manifest(args: argparse.Namespace, network: Path, golden: Path, threshold: f
         f'sha256 = "{sha256(network)}"',
         f'golden_sha256 = "{sha256(golden)}"',
         "\n[input]",
-        f"channels = {json.dumps(['t1'] if first else ['t1', 't2'])}",
+        f"channels = {json.dumps(['t1'] if first else modic.CHANNELS)}",
         f"pixel_mm = {vertebrae.PIXEL_MM if first else modic.PIXEL_MM}",
         "size_multiple = 16",
         f'normalisation = "{"local" if first else "marrow"}"',

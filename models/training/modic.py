@@ -1,5 +1,8 @@
 """Network 2's task: Modic changes from the marrow ratios r1 (T1) and r2 (T2).
 
+It sees a slice between its two neighbours, and marks the middle one: slices are
+4 mm thick, and what a change's border is shows only beside the next slice.
+
 Four teachers: phantoms with exact truth, lesions simulated in real marrow, real
 discs graded 0 (nothing may be found), real discs graded as changed (bright marrow
 at their endplates is taken as the change; where none stands out, something must be
@@ -8,6 +11,7 @@ found somewhere: a multiple-instance term).
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +32,15 @@ MARGIN_MM = 20.0  # around the bodies of a volume: all that network 2 is ever sh
 WEIGHTS = {"real": 1.0, "phantom": 2.0}
 BAG_TOP = 20  # pixels whose mean probability is a bag's
 BAG_WEIGHT = 0.1
+CHANNELS = ("t1-1", "t1", "t1+1", "t2-1", "t2", "t2+1")
+MIDDLE = (1, 4)  # of them: the slice that is marked
+ALONE = 0.15  # of phantom crops have no neighbours, as where one slice is all there is
+DICE_FLOOR = 20.0  # pixels
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One slice at 0.75 mm. `target` is 0, 1 or `IGNORE`; `disc` and `depth` are `levels.Levels`'."""
+    """One slice at 0.75 mm. `ratios` holds `CHANNELS`; `target` is 0, 1 or `IGNORE`; `disc` and `depth` are `levels.Levels`'."""
 
     source: str
     patient: str
@@ -49,9 +57,10 @@ class Sample:
 def samples(split: str, data: Path | None, phantom_dir: Path | None, pseudo_file: Path | None) -> list[Sample]:
     found: list[Sample] = []
     if phantom_dir is not None:
-        for case in phantoms.cases(phantom_dir):
-            if phantoms.split_of(case.seed) == split:
-                found += phantom_samples(case)
+        cases = [case for case in phantoms.cases(phantom_dir) if phantoms.split_of(case.seed) == split]
+        with ProcessPoolExecutor() as pool:
+            for of_case in pool.map(phantom_samples, cases, chunksize=4):
+                found += of_case
     if data is not None and pseudo_file is not None:
         known = {s["patient"]: s["label"] for s in labels.read(pseudo_file)}
         for pair in spider.pairs(data):
@@ -65,6 +74,16 @@ def ratios_of(t1: np.ndarray, t2: np.ndarray, classes: np.ndarray, spacing: tupl
     """r1 and r2 of a volume `[slice, row, column]`: `[2, slice, row, column]`."""
     bodies = np.stack([eroded(np.isin(one, (VERTEBRA, S1)), spacing) for one in classes])
     return np.stack([preprocess.marrow(t.astype(np.float32), bodies) for t in (t1, t2)])
+
+
+def between_neighbours(ratios: np.ndarray) -> np.ndarray:
+    """`[2, slice, row, column]` as `[slice, 6, row, column]`, in the order of `CHANNELS`.
+
+    At either end of the stack the slice itself stands in for its missing neighbour.
+    """
+    count = ratios.shape[1]
+    around = np.clip(np.arange(count)[:, None] + (-1, 0, 1), 0, count - 1)
+    return ratios[:, around].swapaxes(0, 1).reshape(count, len(CHANNELS), *ratios.shape[2:])
 
 
 def eroded(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
@@ -88,11 +107,12 @@ def phantom_samples(case: phantoms.Case) -> list[Sample]:
     ratios = ratios_of(t1, t2, tissue, (PIXEL_MM, PIXEL_MM))
     box = surroundings(np.isin(tissue, (VERTEBRA, S1)).any(0))
     ratios, tissue, truth = (x[(..., *box)] for x in (ratios, tissue, truth))
+    ratios = between_neighbours(ratios.astype(np.float16))
     found = []
     for k in np.flatnonzero(np.isin(tissue, (VERTEBRA, S1)).any((1, 2))):
         seen = levels.find(tissue[k], (PIXEL_MM, PIXEL_MM))
         disc, depth = (seen.disc, seen.depth) if seen else _nothing(tissue[k].shape)
-        found.append(_sample("phantom", f"p{case.seed}", ratios[:, k], truth[k].astype(np.uint8), disc, depth, slice_mm=case.t1.slice_mm))
+        found.append(_sample("phantom", f"p{case.seed}", ratios[k], truth[k].astype(np.uint8), disc, depth, slice_mm=case.t1.slice_mm))
     return found
 
 
@@ -109,6 +129,7 @@ def real_sample(pair: spider.Pair, classes: np.ndarray) -> Sample | None:
         return None
     target, bags = _weak_target(ratios, seen, pair.modic)
     clean = tuple(k for k, grade in enumerate(pair.modic, 1) if grade == 0)
+    ratios = between_neighbours(ratios[:, None])[0]
     return _sample("real", pair.patient, ratios, target, seen.disc, seen.depth, clean, bags, pair.modic)
 
 
@@ -140,7 +161,7 @@ def _touching(mask: np.ndarray, depth: np.ndarray) -> np.ndarray:
 
 
 class Crops(torch.utils.data.IterableDataset):
-    """Endless crops `(input [2, h, w], target [h, w], bag [h, w])`."""
+    """Endless crops `(input [6, h, w], target [h, w], bag [h, w])`."""
 
     def __init__(self, found: list[Sample], seed: int, weights: dict[str, float]) -> None:
         self.groups = {name: [s for s in found if s.source == name] for name in weights}
@@ -160,8 +181,7 @@ class Crops(torch.utils.data.IterableDataset):
 
 
 def crop(rng: np.random.Generator, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    wanted = sample.target == 1 if rng.random() < 0.6 and (sample.target == 1).any() else sample.disc > 0
-    where = np.argwhere(wanted)
+    where = np.argwhere(_one_change(rng, sample.target) if rng.random() < 0.6 else sample.disc > 0)
     middle = where[rng.integers(len(where))] if len(where) else np.array(sample.target.shape) / 2
     spacing = (PIXEL_MM, PIXEL_MM)
     view = augment.random_view(rng, CROP, PIXEL_MM, tuple(middle * PIXEL_MM))
@@ -169,12 +189,33 @@ def crop(rng: np.random.Generator, sample: Sample) -> tuple[np.ndarray, np.ndarr
     target, disc = (view.take(x, spacing, nearest=True).round().astype(np.uint8) for x in (sample.target, sample.disc))
     depth = view.take(np.where(sample.disc > 0, sample.depth, 99).astype(np.float32), spacing, nearest=True)
 
-    canvas = lesions.Canvas(ratios, target, PIXEL_MM)
-    seen = levels.Levels(0, disc, np.where(disc > 0, depth, np.inf))
     if sample.source == "real":
-        _simulate(rng, canvas, seen, sample.clean)
-    ratios = _disturb(rng, canvas.ratios)
+        canvas = lesions.Canvas(ratios[list(MIDDLE)], target, PIXEL_MM)
+        _simulate(rng, canvas, levels.Levels(0, disc, np.where(disc > 0, depth, np.inf)), sample.clean)
+        ratios = _fading(rng, ratios, canvas.ratios)
+    elif rng.random() < ALONE:
+        ratios = np.repeat(ratios[list(MIDDLE)], 3, axis=0)
+    if rng.random() < 0.5:
+        ratios = ratios[[2, 1, 0, 5, 4, 3]]
+    ratios = _disturb(rng, ratios)
     return ratios.astype(np.float32), target.astype(np.int64), np.where(np.isin(disc, sample.bags), disc, 0).astype(np.int64)
+
+
+def _one_change(rng: np.random.Generator, target: np.ndarray) -> np.ndarray:
+    """One connected change, small ones as often as large ones; everything where there is none."""
+    parts, count = label(target == 1)
+    return parts == rng.integers(1, count + 1) if count else target != IGNORE
+
+
+def _fading(rng: np.random.Generator, before: np.ndarray, painted: np.ndarray) -> np.ndarray:
+    """A real slice painted, between neighbours in which what was painted may have faded."""
+    out = np.empty_like(before)
+    for k in range(3):
+        share = 1.0 if k == 1 or rng.random() < 0.6 else rng.random()
+        for middle, paint in zip(MIDDLE, painted):
+            channel = middle - 1 + k
+            out[channel] = before[channel] * (1 - share) + paint * share
+    return out
 
 
 def _simulate(rng: np.random.Generator, canvas: lesions.Canvas, seen: levels.Levels, clean: tuple[int, ...]) -> None:
@@ -191,28 +232,27 @@ def _simulate(rng: np.random.Generator, canvas: lesions.Canvas, seen: levels.Lev
 
 def _disturb(rng: np.random.Generator, ratios: np.ndarray) -> np.ndarray:
     """A biased reference, T1 and T2 a little apart, blur, noise."""
-    out = []
-    for channel in ratios:
-        field = augment.shade(rng, channel.shape, 0.06 * rng.random()) * np.exp(rng.normal(0, 0.06))
-        channel = channel * field
+    out = ratios.copy()
+    for series in (out[:3], out[3:]):
+        series *= augment.shade(rng, series.shape[1:], 0.06 * rng.random()) * np.exp(rng.normal(0, 0.06))
         if rng.random() < 0.4:
-            channel = gaussian_filter(channel, rng.uniform(0.3, 1.0))
+            series[:] = gaussian_filter(series, (0, *[rng.uniform(0.3, 1.0)] * 2))
         if rng.random() < 0.5:
-            channel = channel + rng.normal(0, rng.uniform(0.01, 0.08), channel.shape)
-        out.append(channel)
+            series += rng.normal(0, rng.uniform(0.01, 0.08), series.shape)
     if rng.random() < 0.4:
-        out[1] = np.roll(out[1], rng.integers(-1, 2, 2), (0, 1))
-    return np.clip(np.stack(out), 0, preprocess.CLIP)
+        out[3:] = np.roll(out[3:], rng.integers(-1, 2, 2), (1, 2))
+    return np.clip(out, 0, preprocess.CLIP)
 
 
 def loss(logits: Tensor, target: Tensor, bag: Tensor) -> Tensor:
-    """Cross-entropy plus soft Dice on known pixels, plus the multiple-instance term."""
+    """Cross-entropy plus soft Dice of each crop on known pixels, plus the multiple-instance term."""
     logits = logits[:, 0]
     known = (target != IGNORE).float()
     truth = (target == 1).float()
     entropy = (bce(logits, truth, reduction="none") * known).sum() / known.sum()
     guess = logits.sigmoid() * known
-    dice = (2 * (guess * truth).sum() + 50) / (guess.sum() + truth.sum() + 50)
+    both, total = (guess * truth).sum((1, 2)), (guess + truth * known).sum((1, 2))
+    dice = ((2 * both + DICE_FLOOR) / (total + DICE_FLOOR)).mean()
     bags = [
         logits[i][bag[i] == k].topk(BAG_TOP).values.mean()
         for i in range(len(bag))
@@ -225,7 +265,7 @@ def loss(logits: Tensor, target: Tensor, bag: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def probability(net: torch.nn.Module, ratios: np.ndarray) -> np.ndarray:
-    """Of Modic change, for a whole slice `[2, row, column]`."""
+    """Of Modic change, for a whole slice `[6, row, column]`."""
     padded = torch.from_numpy(preprocess.pad(ratios.astype(np.float32), 16))[None]
     return net(padded)[0, 0, : ratios.shape[1], : ratios.shape[2]].sigmoid().numpy()
 

@@ -93,6 +93,33 @@ def write_float(net: UNet, path: Path) -> None:
     onnx.save(model, path)
 
 
+def read(path: Path) -> UNet:
+    """The network of an int8 file, as floats; BatchNorm stays folded away (it changes nothing)."""
+    known = {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+
+    def fill(conv: nn.Conv2d, name: str, norm: nn.BatchNorm2d | None = None) -> None:
+        scale = known[f"{name}_w_scale"].reshape(-1, 1, 1, 1)
+        weight = torch.from_numpy(known[f"{name}_w_quantized"] * scale)
+        bias = torch.from_numpy(known[f"{name}_b_quantized"] * known[f"{name}_b_quantized_scale"]).float()
+        conv.weight.data.copy_(weight)
+        if norm is None:
+            conv.bias.data.copy_(bias)
+        else:
+            norm.running_var.fill_(1 - norm.eps)
+            norm.bias.data.copy_(bias)
+
+    inputs, classes = known["down0_0_conv_w_quantized"].shape[1], len(known["logits_w_quantized"])
+    net = UNet(inputs, classes)
+    for kind, blocks in (("down", net.down), ("up", net.up)):
+        for level, block in enumerate(blocks):
+            for i, unit in enumerate(block):
+                fill(unit[0], f"{kind}{level}_{i}_conv", unit[1])
+    for level, unit in enumerate(net.reduce):
+        fill(unit[0], f"reduce{level}_conv", unit[1])
+    fill(net.head, "logits")
+    return net.eval()
+
+
 class _Reader(CalibrationDataReader):
     def __init__(self, inputs: Iterable[np.ndarray]) -> None:
         self.inputs = iter(inputs)

@@ -16,7 +16,7 @@ import torch
 from scipy.ndimage import binary_closing, map_coordinates
 from scipy.ndimage import label as connected
 
-from . import labels, levels, preprocess, sheet, spider
+from . import labels, levels, onnx_file, preprocess, sheet, spider
 from .anatomy import CLASSES, IGNORE
 from .network import UNet
 from .vertebrae import PIXEL_MM
@@ -59,6 +59,9 @@ def tidied(label: np.ndarray, spacing: tuple[float, float]) -> np.ndarray | None
 
 
 def load(checkpoint: Path) -> UNet:
+    """A network from a run's checkpoint or from a bundle's `network.onnx`."""
+    if checkpoint.suffix == ".onnx":
+        return onnx_file.read(checkpoint)
     state = torch.load(checkpoint)["net"]
     net = UNet(state["down.0.0.0.weight"].shape[1], len(state["head.bias"]))
     net.load_state_dict(state)
@@ -68,7 +71,7 @@ def load(checkpoint: Path) -> UNet:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="of a teacher, or the shipped network.onnx")
     parser.add_argument("--t2-weight", type=float, default=0.6, help="the T2 opinion's share, 0 to 1")
     parser.add_argument("--out", type=Path, required=True, help="labels (.pkl.gz); the sheet lies beside it")
     args = parser.parse_args()

@@ -31,7 +31,7 @@ def load(name: str, args: argparse.Namespace) -> Task:
     crops = module.Crops(train, args.seed, module.WEIGHTS)
     if name == "vertebrae":
         return Task(1, len(anatomy.CLASSES), crops, module.loss, lambda net: module.validate(net, held_out))
-    return Task(2, 1, crops, module.loss, lambda net: module.validate(net, held_out, val))
+    return Task(len(modic.CHANNELS), 1, crops, module.loss, lambda net: module.validate(net, held_out, val))
 
 
 def digests(args: argparse.Namespace) -> dict[str, str]:

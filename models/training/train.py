@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from . import record, tasks
+from . import record, tasks, warm_start
 from .network import UNet
 
 
@@ -20,7 +20,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--phantoms", type=Path, help="a folder of phantoms with truth")
     parser.add_argument("--pseudo", type=Path, help="labels from `training.pseudo`")
     parser.add_argument("--work", type=Path, required=True, help="checkpoints and records, outside git")
-    parser.add_argument("--init", type=Path, help="start from this checkpoint's weights")
+    parser.add_argument("--init", type=Path, help="begin with the weights of this checkpoint or `network.onnx`")
     parser.add_argument("--minutes", type=float, default=60.0, help="wall-clock budget")
     parser.add_argument("--steps", type=int, default=1_000_000, help="or this many steps")
     parser.add_argument("--batch", type=int, default=8)
@@ -36,14 +36,14 @@ def train(args: argparse.Namespace) -> Path:
     torch.set_num_threads(args.threads)
     task = tasks.load(args.task, args)
     net = UNet(task.inputs, task.outputs).to(memory_format=torch.channels_last)
+    batches = iter(DataLoader(task.crops, batch_size=args.batch, num_workers=1, prefetch_factor=4))
     if args.init:
-        net.load_state_dict(torch.load(args.init)["net"])
+        warm_start.begin(net, args.init, next(batches)[0])
     mean = torch.optim.swa_utils.AveragedModel(
         net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99), use_buffers=True
     )
     optimiser = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=1e-3)
     run = record.Run(args.work, args.task, vars(args), tasks.digests(args))
-    batches = iter(DataLoader(task.crops, batch_size=args.batch, num_workers=1, prefetch_factor=4))
 
     started, step, done = time.monotonic(), 0, 0.0
     while done < 1:

@@ -4,7 +4,7 @@ use ndarray::Array3;
 
 use super::Vertebra;
 use super::levels::position;
-use crate::domain::{EndplateSide, Grid};
+use crate::domain::{EndplateSide, Grid, Level};
 
 /// Step along the ray, mm.
 const STEP_MM: f64 = 0.5;
@@ -13,7 +13,8 @@ const STEP_MM: f64 = 0.5;
 const OUTER_SHARE: f64 = 0.4;
 
 /// Distance from a voxel to the body's surface along an endplate's direction, mm; `None` where that way
-/// leads out through the front, the back or the waist.
+/// leads out through the front, the back or the waist, and for the lower surface of S1, which has grown
+/// together with S2 and is no endplate.
 pub fn distance_to(
     side: EndplateSide,
     at: (usize, usize, usize),
@@ -23,6 +24,7 @@ pub fn distance_to(
 ) -> Option<f64> {
     let direction = match side {
         EndplateSide::Superior => vertebra.superior,
+        EndplateSide::Inferior if vertebra.level == Level::S1 => return None,
         EndplateSide::Inferior => vertebra.inferior,
     };
     let start = position(at, grid);

@@ -39,7 +39,7 @@ impl Segmenter {
 
     fn new(vertebrae: Bundle, modic: Bundle) -> Result<Segmenter, BundleError> {
         expect(&vertebrae, &["t1"], &["background", "vertebra", "s1", "disc", "canal"])?;
-        expect(&modic, &["t1", "t2"], &["modic"])?;
+        expect(&modic, &["t1-1", "t1", "t1+1", "t2-1", "t2", "t2+1"], &["modic"])?;
         for (bundle, normalisation) in
             [(&vertebrae, Normalisation::Local), (&modic, Normalisation::Marrow)]
         {
@@ -56,7 +56,8 @@ impl Segmenter {
             .map(|b| (b.manifest().name.as_str(), b.manifest().version.as_str(), b.digest()))
     }
 
-    /// Segments one exam; `t2` lies on T1's grid. `on_slice` is called twice for every slice.
+    /// Segments one exam; `t2` lies on T1's grid, `covered` is false where T2 was not measured: there nothing
+    /// is found. `on_slice` is called twice for every slice.
     ///
     /// # Errors
     /// No vertebral bodies are seen, a series is black where they lie, or a network fails.
@@ -64,6 +65,7 @@ impl Segmenter {
         &mut self,
         t1: &Volume,
         t2: &Volume,
+        covered: ArrayView3<bool>,
         on_slice: &mut dyn FnMut(),
     ) -> Result<Segmentation, SegmentError> {
         let anatomy = self.anatomy(t1, on_slice)?;
@@ -76,7 +78,13 @@ impl Segmenter {
         let marrow = mask::erode(bodies.view(), MARROW_DEPTH_MM, pixel_mm);
         let t1_ratio = ratio("T1", t1, &marrow)?;
         let t2_ratio = ratio("T2", t2, &marrow)?;
-        let modic_probability = self.changes(&t1_ratio, &t2_ratio, bodies.view(), on_slice)?;
+        let mut modic_probability = self.changes(&t1_ratio, &t2_ratio, bodies.view(), on_slice)?;
+        // Without T2 marrow would pass for dark.
+        Zip::from(&mut modic_probability).and(covered).for_each(|p, covered| {
+            if !covered {
+                *p = 0.0;
+            }
+        });
         let threshold = self.modic.manifest().output.threshold.unwrap_or(0.5);
 
         // Now that the candidates are known, the reference is taken again without them: a large change
@@ -119,6 +127,9 @@ impl Segmenter {
     }
 
     /// Network 2 over every slice, on the part of it where vertebral bodies are.
+    ///
+    /// It sees each slice between its neighbours; at the ends of the stack, and where there's one slice, the
+    /// slice itself stands in for a missing one.
     fn changes(
         &mut self,
         t1_ratio: &Volume,
@@ -129,20 +140,27 @@ impl Segmenter {
         let pixel = self.modic.manifest().input.pixel_mm;
         let [_, row_mm, column_mm] = t1_ratio.grid.spacing;
         let [rows, columns] = surroundings(bodies, [row_mm, column_mm]);
+        let series = [t1_ratio, t2_ratio].map(|ratio| -> Vec<Array2<f32>> {
+            let part = ratio.data.slice(s![.., rows.clone(), columns.clone()]);
+            part.outer_iter()
+                .map(|slice| to_square_pixels(slice, [row_mm, column_mm], pixel))
+                .collect()
+        });
+        let last = bodies.len_of(Axis(0)) - 1;
         let mut probability = Array3::zeros(t1_ratio.data.dim());
         for (index, bodies) in bodies.outer_iter().enumerate() {
             on_slice();
             if !bodies.iter().any(|b| *b) {
                 continue;
             }
-            let part = s![index, rows.clone(), columns.clone()];
-            let channels = [t1_ratio, t2_ratio]
-                .map(|v| to_square_pixels(v.data.slice(part), [row_mm, column_mm], pixel));
-            let input = stack(Axis(0), &[channels[0].view(), channels[1].view()])
-                .expect("both channels are resampled from one grid");
+            let around = [index.saturating_sub(1), index, (index + 1).min(last)];
+            let channels: Vec<_> =
+                series.iter().flat_map(|slices| around.map(|k| slices[k].view())).collect();
+            let input = stack(Axis(0), &channels)
+                .expect("all channels are resampled from one part of one grid");
             let mut logits = self.modic.run(input.view())?;
             logits.mapv_inplace(|x| 1.0 / (1.0 + (-x).exp()));
-            let mut target = probability.slice_mut(part);
+            let mut target = probability.slice_mut(s![index, rows.clone(), columns.clone()]);
             let shape = target.dim();
             let map = logits.index_axis(Axis(0), 0);
             target.assign(&from_square_pixels(map, shape, [row_mm, column_mm], pixel));

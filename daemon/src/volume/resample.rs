@@ -53,6 +53,19 @@ fn cell(at: f64, n: usize) -> Option<([usize; 2], f32)> {
     Some(([low, (low + 1).min(n - 1)], (at - low as f64) as f32))
 }
 
+/// Which voxels of `grid` have their centre within `other`, half voxels at the border included: where
+/// [`resample_onto`] has a value to give.
+pub fn covered(grid: &Grid, other: &Grid) -> Array3<bool> {
+    Array3::from_shape_fn(grid.shape, |(s, r, c)| {
+        reaches(other, grid.to_patient([s as f64, r as f64, c as f64]))
+    })
+}
+
+/// Whether a point (mm) lies within a grid, half voxels at the border included.
+fn reaches(grid: &Grid, point: [f64; 3]) -> bool {
+    grid.to_index(point).into_iter().zip(grid.shape).all(|(at, n)| cell(at, n).is_some())
+}
+
 /// How much of `grid` lies within `other`, 0 to 1, half voxels at the border included. An estimate from a
 /// regular sample of at most 16³ points.
 pub fn overlap_fraction(grid: &Grid, other: &Grid) -> f64 {
@@ -64,9 +77,8 @@ pub fn overlap_fraction(grid: &Grid, other: &Grid) -> f64 {
     for s in slices {
         for r in rows.clone() {
             for c in columns.clone() {
-                let at = other.to_index(grid.to_patient([s, r, c]));
                 all += 1;
-                inside += usize::from((0..3).all(|k| cell(at[k], other.shape[k]).is_some()));
+                inside += usize::from(reaches(other, grid.to_patient([s, r, c])));
             }
         }
     }
@@ -114,6 +126,8 @@ mod tests {
             resample_onto(&volume, &grid([6, 1, 1], [-3.9, 0.0, 0.0], 0.0, [2.0, 1.0, 1.0]));
         let is_zero: Vec<bool> = around.data.iter().map(|v| *v == 0.0).collect();
         assert_eq!(is_zero, [true, false, false, false, false, true]);
+        let covered = covered(&around.grid, &volume.grid);
+        assert!(covered.iter().zip(is_zero).all(|(covered, is_zero)| *covered != is_zero));
     }
 
     #[test]

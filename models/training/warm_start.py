@@ -1,0 +1,47 @@
+"""A run's first weights, taken from an earlier network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from . import modic, pseudo
+from .network import UNet
+
+FIRST = "down.0.0.0.weight"
+
+
+def begin(net: UNet, earlier: Path, inputs: Tensor) -> None:
+    """Gives `net` the weights of a checkpoint or of a bundle's `network.onnx`.
+
+    One that saw each slice alone (network 2 before 0.3.0) goes on seeing that slice: its
+    neighbours' weights begin at 0.
+    """
+    state = pseudo.load(earlier).state_dict()
+    wanted = net.state_dict()[FIRST]
+    if state[FIRST].shape[1] == len(modic.MIDDLE) < wanted.shape[1]:
+        wide = torch.zeros_like(wanted)
+        wide[:, list(modic.MIDDLE)] = state[FIRST]
+        state[FIRST] = wide
+    net.load_state_dict(state)
+    if earlier.suffix == ".onnx":
+        unfold(net, inputs)
+
+
+@torch.no_grad()
+def unfold(net: UNet, inputs: Tensor) -> None:
+    """Gives a bundle's network its BatchNorm back, with the statistics of `inputs`; it computes the same."""
+
+    def take(norm: nn.BatchNorm2d, given: tuple[Tensor], _: Tensor) -> None:
+        var, mean = torch.var_mean(given[0], (0, 2, 3), correction=0)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(var.clamp_min(1e-4))
+        norm.weight.copy_(torch.sqrt(norm.running_var + norm.eps))
+        norm.bias.add_(mean)
+
+    hooks = [m.register_forward_hook(take) for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    net.eval()(inputs)
+    for hook in hooks:
+        hook.remove()
