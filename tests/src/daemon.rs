@@ -82,10 +82,7 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .expect("the program is built");
-        self.process = Some(Running(child));
-        eventually(Duration::from_secs(30), "the daemon's DICOM port", || {
-            std::net::TcpStream::connect(("127.0.0.1", self.dicom_port)).ok()
-        });
+        self.process = Some(Running(child).listening("modicd", self.dicom_port));
     }
 
     /// kill -9.

@@ -1,7 +1,6 @@
 //! mosquitto and dcmtk.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -49,13 +48,7 @@ impl Broker {
             .stderr(Stdio::null())
             .spawn()
             .expect("mosquitto is installed (tests/run installs it)");
-        let mut process = Running(child);
-        eventually(Duration::from_secs(30), "mosquitto's port", || {
-            let ended = process.0.try_wait().expect("the state of a child can be asked");
-            assert!(ended.is_none(), "mosquitto on port {} ended: {ended:?}", self.port);
-            TcpStream::connect(("127.0.0.1", self.port)).ok()
-        });
-        self.process = Some(process);
+        self.process = Some(Running(child).listening("mosquitto", self.port));
     }
 }
 

@@ -1,12 +1,27 @@
 //! Child processes and waiting.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::Child;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// A child that is killed when the test is done with it.
 pub(crate) struct Running(pub Child);
+
+impl Running {
+    /// Waits until it listens on a port of 127.0.0.1; `what` is its name.
+    ///
+    /// # Panics
+    /// It ends instead, or doesn't listen within 30 s.
+    pub(crate) fn listening(mut self, what: &str, port: u16) -> Running {
+        eventually(Duration::from_secs(30), &format!("{what}'s port {port}"), || {
+            let ended = self.0.try_wait().expect("the child can be asked");
+            assert!(ended.is_none(), "{what}, to listen on port {port}, ended: {ended:?}");
+            TcpStream::connect(("127.0.0.1", port)).ok()
+        });
+        self
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -47,3 +47,33 @@ pub fn distance_to(
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_surfaces_of_a_body_are_endplates_but_s1_has_only_the_upper_one() {
+        let axes = [[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]];
+        let grid = Grid::new([1, 40, 30], [0.0; 3], axes, [4.0, 1.0, 1.0]).unwrap();
+        let mut labels = Array3::zeros(grid.shape);
+        labels.slice_mut(ndarray::s![.., 10..30, ..]).fill(7);
+        let distances = |level| {
+            let vertebra = Vertebra {
+                level,
+                label: 7,
+                centre: [0.0, 19.5, 15.0],
+                superior: [0.0, -1.0, 0.0],
+                inferior: [0.0, 1.0, 0.0],
+                posterior: [0.0, 0.0, 1.0],
+                height_mm: 20.0,
+                depth_mm: 30.0,
+                volume_mm3: 2400.0,
+            };
+            [EndplateSide::Superior, EndplateSide::Inferior]
+                .map(|side| distance_to(side, (0, 20, 15), &vertebra, &labels, &grid))
+        };
+        assert_eq!(distances(Level::L5), [Some(11.0), Some(9.5)]);
+        assert_eq!(distances(Level::S1), [Some(11.0), None]);
+    }
+}

@@ -227,6 +227,8 @@ fn contract(bundle: &Bundle, problem: String) -> BundleError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::phantom::{Settings, generate};
+    use crate::volume::resample_onto;
 
     #[test]
     fn softmax_sums_to_one_and_bears_large_logits() {
@@ -241,5 +243,28 @@ mod tests {
         bodies[[1, 5, 60]] = true;
         bodies[[0, 9, 62]] = true;
         assert_eq!(surroundings(bodies.view(), [1.0, 2.0]), [0..30, 50..73]);
+    }
+
+    #[test]
+    fn nothing_is_found_where_t2_was_not_measured() {
+        let settings = Settings {
+            slices: 3,
+            rows: 192,
+            columns: 192,
+            pixel_mm: 280.0 / 192.0,
+            ..Settings::default()
+        };
+        let exam = generate(7, &settings);
+        let t2 = resample_onto(&exam.t2, &exam.t1.grid);
+        let mut covered = Array3::from_elem(exam.t1.data.dim(), true);
+        let middle = settings.rows / 2;
+        covered.slice_mut(s![.., ..middle, ..]).fill(false);
+        let found = Segmenter::shipped()
+            .unwrap()
+            .segment(&exam.t1, &t2, covered.view(), &mut || {})
+            .unwrap()
+            .modic_probability;
+        assert!(found.slice(s![.., ..middle, ..]).iter().all(|p| *p == 0.0));
+        assert!(found.slice(s![.., middle.., ..]).iter().any(|p| *p > 0.0));
     }
 }
