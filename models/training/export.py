@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import anatomy, evaluate, modic, onnx_file, phantoms, preprocess, pseudo, spider, tasks, vertebrae
+from . import anatomy, evaluate, modic, onnx_file, phantoms, preprocess, spider, tasks, vertebrae, weights
 from .splits import split_of
 
-VERSION = "0.3.0"
 GOLDEN = 128  # pixels a side
 CALIBRATION_SLICES = 48
 SOURCES = (
@@ -35,6 +34,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="the SPIDER renderings")
     parser.add_argument("--phantoms", type=Path, required=True, help="the golden case comes from one")
     parser.add_argument("--pseudo", type=Path)
+    parser.add_argument("--version", required=True, help="of the bundle, such as 0.4.0")
     parser.add_argument("--bundles", type=Path, default=Path(__file__).parents[1] / "bundles")
     return parser.parse_args(words)
 
@@ -46,7 +46,7 @@ def export(args: argparse.Namespace) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
 
     reference, network = args.checkpoint.with_suffix(".f32.onnx"), folder / "network.onnx"
-    onnx_file.write_float(pseudo.load(args.checkpoint), reference)
+    onnx_file.write_float(weights.load(args.checkpoint), reference)
     onnx_file.write_int8(reference, network, calibration(args))
     golden = folder / "golden.bin"
     golden.write_bytes(golden_case(network, golden_input(args)))
@@ -134,7 +134,7 @@ def manifest(args: argparse.Namespace, network: Path, golden: Path, threshold: f
     run = record.get("settings", {})
     lines = [
         f'name = "{args.task}"',
-        f'version = "{VERSION}"',
+        f'version = "{args.version}"',
         f'sha256 = "{sha256(network)}"',
         f'golden_sha256 = "{sha256(golden)}"',
         "\n[input]",

@@ -12,7 +12,7 @@ found somewhere: a multiple-instance term).
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ BAG_TOP = 20  # pixels whose mean probability is a bag's
 BAG_WEIGHT = 0.1
 CHANNELS = ("t1-1", "t1", "t1+1", "t2-1", "t2", "t2+1")
 MIDDLE = (1, 4)  # of them: the slice that is marked
+RARE = 3.0  # times as often as others come slices with sclerosis or two types: few, and the hardest
 ALONE = 0.15  # of phantom crops have no neighbours, as where one slice is all there is
 DICE_FLOOR = 20.0  # pixels
 
@@ -52,6 +53,7 @@ class Sample:
     bags: tuple[int, ...] = ()  # discs with a change somewhere
     grades: tuple[int, ...] = ()
     slice_mm: float = 0.0  # of phantoms: distance between slices
+    weight: float = 1.0  # how often it is drawn, against others of its source
 
 
 def samples(split: str, data: Path | None, phantom_dir: Path | None, pseudo_file: Path | None) -> list[Sample]:
@@ -103,17 +105,24 @@ def surroundings(bodies: np.ndarray) -> tuple[slice, slice]:
 def phantom_samples(case: phantoms.Case) -> list[Sample]:
     spacing = case.t1.spacing
     t1, t2 = (np.stack([preprocess.resample(s, spacing, PIXEL_MM) for s in v.data]) for v in (case.t1, case.t2))
-    tissue, truth = (np.stack([_nearest(s, spacing, t1.shape[1:]) for s in v]) for v in (case.tissue, case.modic > 0))
+    tissue, kinds = (np.stack([_nearest(s, spacing, t1.shape[1:]) for s in v]) for v in (case.tissue, case.modic))
     ratios = ratios_of(t1, t2, tissue, (PIXEL_MM, PIXEL_MM))
     box = surroundings(np.isin(tissue, (VERTEBRA, S1)).any(0))
-    ratios, tissue, truth = (x[(..., *box)] for x in (ratios, tissue, truth))
+    ratios, tissue, kinds = (x[(..., *box)] for x in (ratios, tissue, kinds))
     ratios = between_neighbours(ratios.astype(np.float16))
     found = []
     for k in np.flatnonzero(np.isin(tissue, (VERTEBRA, S1)).any((1, 2))):
         seen = levels.find(tissue[k], (PIXEL_MM, PIXEL_MM))
         disc, depth = (seen.disc, seen.depth) if seen else _nothing(tissue[k].shape)
-        found.append(_sample("phantom", f"p{case.seed}", ratios[k], truth[k].astype(np.uint8), disc, depth, slice_mm=case.t1.slice_mm))
+        sample = _sample("phantom", f"p{case.seed}", ratios[k], (kinds[k] > 0).astype(np.uint8), disc, depth)
+        found.append(replace(sample, slice_mm=case.t1.slice_mm, weight=RARE if _rare(kinds[k]) else 1.0))
     return found
+
+
+def _rare(kinds: np.ndarray) -> bool:
+    """Is there sclerosis, or a change of two types?"""
+    parts, count = label(kinds > 0)
+    return (kinds == 3).any() or any(len(np.unique(kinds[parts == i])) > 1 for i in range(1, count + 1))
 
 
 def real_sample(pair: spider.Pair, classes: np.ndarray) -> Sample | None:
@@ -168,6 +177,8 @@ class Crops(torch.utils.data.IterableDataset):
         self.groups = {name: s for name, s in self.groups.items() if s}
         total = sum(weights[name] for name in self.groups)
         self.share = [weights[name] / total for name in self.groups]
+        weights_of = (np.array([s.weight for s in group]) for group in self.groups.values())
+        self.chances = [w / w.sum() for w in weights_of]
         self.seed = seed
 
     def __iter__(self):
@@ -176,8 +187,8 @@ class Crops(torch.utils.data.IterableDataset):
         rng = np.random.default_rng(self.seed)
         groups = list(self.groups.values())
         while True:
-            group = groups[rng.choice(len(groups), p=self.share)]
-            yield crop(rng, group[rng.integers(len(group))])
+            k = rng.choice(len(groups), p=self.share)
+            yield crop(rng, groups[k][rng.choice(len(groups[k]), p=self.chances[k])])
 
 
 def crop(rng: np.random.Generator, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -322,8 +333,8 @@ def auc(positive: list[float], negative: list[float]) -> float:
     return float((p > n).mean() + 0.5 * (p == n).mean())
 
 
-def _sample(source, patient, ratios, target, disc, depth, clean=(), bags=(), grades=(), slice_mm=0.0) -> Sample:
-    return Sample(source, patient, ratios.astype(np.float16), target, disc, depth.astype(np.float16), clean, bags, grades, slice_mm)
+def _sample(source, patient, ratios, target, disc, depth, clean=(), bags=(), grades=()) -> Sample:
+    return Sample(source, patient, ratios.astype(np.float16), target, disc, depth.astype(np.float16), clean, bags, grades)
 
 
 def _nothing(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

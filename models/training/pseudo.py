@@ -16,7 +16,7 @@ import torch
 from scipy.ndimage import binary_closing, map_coordinates
 from scipy.ndimage import label as connected
 
-from . import labels, levels, onnx_file, preprocess, sheet, spider
+from . import labels, levels, preprocess, sheet, spider, weights
 from .anatomy import CLASSES, IGNORE
 from .network import UNet
 from .vertebrae import PIXEL_MM
@@ -58,16 +58,6 @@ def tidied(label: np.ndarray, spacing: tuple[float, float]) -> np.ndarray | None
     return label if unsure < MOST_UNSURE and seen and seen.bodies >= FEWEST_BODIES else None
 
 
-def load(checkpoint: Path) -> UNet:
-    """A network from a run's checkpoint or from a bundle's `network.onnx`."""
-    if checkpoint.suffix == ".onnx":
-        return onnx_file.read(checkpoint)
-    state = torch.load(checkpoint)["net"]
-    net = UNet(state["down.0.0.0.weight"].shape[1], len(state["head.bias"]))
-    net.load_state_dict(state)
-    return net.eval()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
@@ -76,7 +66,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="labels (.pkl.gz); the sheet lies beside it")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    net, out = load(args.checkpoint), []
+    net, out = weights.load(args.checkpoint), []
     for pair in spider.pairs(args.data):
         if not pair.same_matrix:
             continue

@@ -21,7 +21,7 @@ def main() -> None:
     common = ["--phantoms", args.phantoms]
     for task in tasks.NAMES:
         checkpoint = train.train(train.parse([task, *common, "--work", str(args.work), "--steps", STEPS]))
-        bundles = ["--checkpoint", str(checkpoint), "--bundles", str(args.work / "bundles")]
+        bundles = ["--checkpoint", str(checkpoint), "--version", "0.0.0", "--bundles", str(args.work / "bundles")]
         folder = export.export(export.parse([task, *common, *bundles]))
         sizes = {p.name: p.stat().st_size for p in sorted(folder.iterdir())}
         assert {"network.onnx", "golden.bin", "manifest.toml"} <= sizes.keys(), sizes

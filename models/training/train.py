@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from . import record, tasks, warm_start
+from . import record, tasks, weights
 from .network import UNet
 
 
@@ -38,7 +38,7 @@ def train(args: argparse.Namespace) -> Path:
     net = UNet(task.inputs, task.outputs).to(memory_format=torch.channels_last)
     batches = iter(DataLoader(task.crops, batch_size=args.batch, num_workers=1, prefetch_factor=4))
     if args.init:
-        warm_start.begin(net, args.init, next(batches)[0])
+        weights.begin(net, args.init, next(batches)[0])
     mean = torch.optim.swa_utils.AveragedModel(
         net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99), use_buffers=True
     )

@@ -4,6 +4,7 @@
 //! finding is. Works on T1's grid with masks and ratios only; it knows no DICOM, no network, no file.
 
 mod config;
+mod dark_marrow;
 mod endplates;
 mod findings;
 mod levels;
@@ -54,7 +55,8 @@ const UNCERTAIN_BAND: f32 = 0.15;
 
 /// Turns a segmentation into findings.
 pub fn analyse(segmentation: &Segmentation, config: &Config) -> ModicResult {
-    let (spine, mut quality) = Spine::find(segmentation);
+    let (mut spine, mut quality) = Spine::find(segmentation);
+    dark_marrow::claim(&mut spine, segmentation);
     let found = findings::find(segmentation, &spine, config);
     let certain = segmentation.threshold + UNCERTAIN_BAND;
     if found.findings.iter().any(|f| f.probability < certain) {

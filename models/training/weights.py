@@ -1,4 +1,4 @@
-"""A run's first weights, taken from an earlier network."""
+"""An earlier network's weights: read, and made a run's first ones."""
 
 from __future__ import annotations
 
@@ -7,10 +7,20 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from . import modic, pseudo
+from . import modic, onnx_file
 from .network import UNet
 
 FIRST = "down.0.0.0.weight"
+
+
+def load(checkpoint: Path) -> UNet:
+    """A network from a run's checkpoint or from a bundle's `network.onnx`."""
+    if checkpoint.suffix == ".onnx":
+        return onnx_file.read(checkpoint)
+    state = torch.load(checkpoint)["net"]
+    net = UNet(state[FIRST].shape[1], len(state["head.bias"]))
+    net.load_state_dict(state)
+    return net.eval()
 
 
 def begin(net: UNet, earlier: Path, inputs: Tensor) -> None:
@@ -19,7 +29,7 @@ def begin(net: UNet, earlier: Path, inputs: Tensor) -> None:
     One that saw each slice alone (network 2 before 0.3.0) goes on seeing that slice: its
     neighbours' weights begin at 0.
     """
-    state = pseudo.load(earlier).state_dict()
+    state = load(earlier).state_dict()
     wanted = net.state_dict()[FIRST]
     if state[FIRST].shape[1] == len(modic.MIDDLE) < wanted.shape[1]:
         wide = torch.zeros_like(wanted)
