@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 SPACE_DISC, SPACE_VERTEBRA, SPACE_CANAL = 29, 76, 150
+UPSIDE_DOWN = ("52_t1.png", "55_t1.png", "57_t1.png", "57_t2.png")  # pictures that lie feet up
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,11 @@ class Pair:
 
     @cached_property
     def t1(self) -> np.ndarray:
-        return _grey(self.t1_path)
+        return _upright(self.t1_path)
 
     @cached_property
     def t2(self) -> np.ndarray:
-        return _grey(self.t2_path)
+        return _upright(self.t2_path)
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ def space(root: Path) -> dict[str, list[SpaceSlice]]:
             SpaceSlice(series.split("_")[0], image, _grey(path), _spacing(spacing[series]))
         )
     return patients
+
+
+def _upright(path: Path) -> np.ndarray:
+    image = _grey(path)
+    return image[::-1].copy() if path.name in UPSIDE_DOWN else image
 
 
 def _grey(path: Path) -> np.ndarray:

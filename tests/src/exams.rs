@@ -189,6 +189,9 @@ fn split_csv(line: &str) -> Vec<String> {
     cells
 }
 
+/// Pictures of the set that lie with the feet up.
+const UPSIDE_DOWN: [&str; 4] = ["52_t1.png", "55_t1.png", "57_t1.png", "57_t2.png"];
+
 /// Wraps one patient's mid-sagittal T1 and T2 as two MR series of one slice each below `folder`.
 ///
 /// Only the picture, its spacing and TR/TE are real; the place in the patient is made up.
@@ -198,9 +201,13 @@ pub fn spider_pair(spider: &Path, patient: &str, folder: &Path) {
         .find(|row| row["patient"] == patient)
         .expect("the patient is in pairs.csv");
     for (number, weighting) in [(1u16, "t1"), (2, "t2")] {
-        let picture = image::open(spider.join("pairs").join(&row[weighting]))
+        let name = &row[weighting];
+        let mut picture = image::open(spider.join("pairs").join(name))
             .expect("the picture is readable")
             .into_luma8();
+        if UPSIDE_DOWN.contains(&name.as_str()) {
+            image::imageops::flip_vertical_in_place(&mut picture);
+        }
         let spacing = row[&format!("{weighting}_spacing")].trim_matches(['[', ']']).to_owned();
         let spacing: Vec<f64> =
             spacing.split(',').map(|s| s.trim().parse().expect("a spacing is a number")).collect();
