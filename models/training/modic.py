@@ -12,7 +12,7 @@ found somewhere: a multiple-instance term).
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -114,8 +114,10 @@ def phantom_samples(case: phantoms.Case) -> list[Sample]:
     for k in np.flatnonzero(np.isin(tissue, (VERTEBRA, S1)).any((1, 2))):
         seen = levels.find(tissue[k], (PIXEL_MM, PIXEL_MM))
         disc, depth = (seen.disc, seen.depth) if seen else _nothing(tissue[k].shape)
-        sample = _sample("phantom", f"p{case.seed}", ratios[k], (kinds[k] > 0).astype(np.uint8), disc, depth)
-        found.append(replace(sample, slice_mm=case.t1.slice_mm, weight=RARE if _rare(kinds[k]) else 1.0))
+        target, weight = (kinds[k] > 0).astype(np.uint8), RARE if _rare(kinds[k]) else 1.0
+        found.append(
+            _sample("phantom", f"p{case.seed}", ratios[k], target, disc, depth, slice_mm=case.t1.slice_mm, weight=weight)
+        )
     return found
 
 
@@ -139,7 +141,7 @@ def real_sample(pair: spider.Pair, classes: np.ndarray) -> Sample | None:
     target, bags = _weak_target(ratios, seen, pair.modic)
     clean = tuple(k for k, grade in enumerate(pair.modic, 1) if grade == 0)
     ratios = between_neighbours(ratios[:, None])[0]
-    return _sample("real", pair.patient, ratios, target, seen.disc, seen.depth, clean, bags, pair.modic)
+    return _sample("real", pair.patient, ratios, target, seen.disc, seen.depth, clean=clean, bags=bags, grades=pair.modic)
 
 
 def _weak_target(ratios: np.ndarray, seen: levels.Levels, grades: tuple[int, ...]) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -333,8 +335,8 @@ def auc(positive: list[float], negative: list[float]) -> float:
     return float((p > n).mean() + 0.5 * (p == n).mean())
 
 
-def _sample(source, patient, ratios, target, disc, depth, clean=(), bags=(), grades=()) -> Sample:
-    return Sample(source, patient, ratios.astype(np.float16), target, disc, depth.astype(np.float16), clean, bags, grades)
+def _sample(source, patient, ratios, target, disc, depth, **rest) -> Sample:
+    return Sample(source, patient, ratios.astype(np.float16), target, disc, depth.astype(np.float16), **rest)
 
 
 def _nothing(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 SPACE_DISC, SPACE_VERTEBRA, SPACE_CANAL = 29, 76, 150
-UPSIDE_DOWN = ("52_t1.png", "55_t1.png", "57_t1.png", "57_t2.png")  # pictures that lie feet up
+UPSIDE_DOWN = Path(__file__).with_name("upside_down.txt").read_text().split()  # pictures that lie feet up
 
 
 @dataclass(frozen=True)

@@ -189,8 +189,8 @@ fn split_csv(line: &str) -> Vec<String> {
     cells
 }
 
-/// Pictures of the set that lie with the feet up.
-const UPSIDE_DOWN: [&str; 4] = ["52_t1.png", "55_t1.png", "57_t1.png", "57_t2.png"];
+/// Pictures of the set that lie feet up, one a line.
+const UPSIDE_DOWN: &str = include_str!("../../models/training/upside_down.txt");
 
 /// Wraps one patient's mid-sagittal T1 and T2 as two MR series of one slice each below `folder`.
 ///
@@ -205,7 +205,7 @@ pub fn spider_pair(spider: &Path, patient: &str, folder: &Path) {
         let mut picture = image::open(spider.join("pairs").join(name))
             .expect("the picture is readable")
             .into_luma8();
-        if UPSIDE_DOWN.contains(&name.as_str()) {
+        if UPSIDE_DOWN.lines().any(|line| line == name) {
             image::imageops::flip_vertical_in_place(&mut picture);
         }
         let spacing = row[&format!("{weighting}_spacing")].trim_matches(['[', ']']).to_owned();

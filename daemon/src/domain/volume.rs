@@ -83,6 +83,15 @@ impl Grid {
     }
 }
 
+#[cfg(test)]
+impl Grid {
+    /// A grid along the patient's axes that begins at the origin.
+    pub(crate) fn upright(shape: [usize; 3], spacing: Vec3) -> Grid {
+        let axes = [[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]];
+        Grid::new(shape, [0.0; 3], axes, spacing).unwrap()
+    }
+}
+
 /// Scalar product.
 fn dot(a: Vec3, b: Vec3) -> f64 {
     a[0] * b[0] + a[1] * b[1] + a[2] * b[2]

@@ -25,8 +25,7 @@ mod tests {
 
     #[test]
     fn changed_voxels_near_a_body_become_part_of_it() {
-        let axes = [[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]];
-        let grid = Grid::new([1, 20, 10], [0.0; 3], axes, [4.0, 1.0, 1.0]).unwrap();
+        let grid = Grid::upright([1, 20, 10], [4.0, 1.0, 1.0]);
         let ones = Volume::new(Array3::ones((1, 20, 10)), grid);
         let mut modic_probability = Array3::zeros((1, 20, 10));
         modic_probability.slice_mut(s![.., 8..15, 3..6]).fill(0.9);

@@ -54,8 +54,7 @@ mod tests {
 
     #[test]
     fn both_surfaces_of_a_body_are_endplates_but_s1_has_only_the_upper_one() {
-        let axes = [[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]];
-        let grid = Grid::new([1, 40, 30], [0.0; 3], axes, [4.0, 1.0, 1.0]).unwrap();
+        let grid = Grid::upright([1, 40, 30], [4.0, 1.0, 1.0]);
         let mut labels = Array3::zeros(grid.shape);
         labels.slice_mut(ndarray::s![.., 10..30, ..]).fill(7);
         let distances = |level| {

@@ -68,8 +68,7 @@ mod tests {
 
     /// A column of one slice, superior endplate above row 0, inferior one below row 19.
     fn column(signal: impl Fn(usize) -> [f32; 2]) -> (Vec<Voxel>, Grid) {
-        let axes = [[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]];
-        let grid = Grid::new([1, 20, 1], [0.0; 3], axes, [4.0, 1.0, 1.0]).unwrap();
+        let grid = Grid::upright([1, 20, 1], [4.0, 1.0, 1.0]);
         let voxels = (0..20)
             .map(|r| Voxel {
                 at: (0, r, 0),

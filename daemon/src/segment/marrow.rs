@@ -155,8 +155,7 @@ mod tests {
     use crate::domain::Grid;
 
     fn shaded(lesion: f32) -> (Volume, Array3<bool>) {
-        let axes = [[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]];
-        let grid = Grid::new([3, 60, 40], [0.0; 3], axes, [4.0, 1.0, 1.0]).unwrap();
+        let grid = Grid::upright([3, 60, 40], [4.0, 1.0, 1.0]);
         let data = Array3::from_shape_fn((3, 60, 40), |(s, r, c)| {
             let shade = (0.01 * r as f32 + 0.02 * c as f32 + 0.05 * s as f32).exp();
             let changed = (35..48).contains(&r) && (10..30).contains(&c);
