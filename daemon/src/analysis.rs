@@ -6,13 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ndarray::Array3;
 use sha2::{Digest, Sha256};
 
 use crate::domain::Volume;
 use crate::modic::{self, ModicResult};
 use crate::report::{self, BundleUsed, FindingBody, ReportError};
-use crate::segment::{SegmentError, Segmenter};
+use crate::segment::{SegmentError, Segmentation, Segmenter};
 use crate::study::{self, Headers, Reason, Selection, SeriesPair, SeriesRefusal};
 use crate::volume::{self, AssembleError};
 
@@ -52,6 +51,16 @@ pub struct Analysis {
     result: ModicResult,
     /// How long each stage took.
     pub stages: Vec<(&'static str, Duration)>,
+}
+
+/// What the program sees in a pair of volumes.
+pub struct Examined {
+    /// T2 on T1's grid.
+    pub t2: Volume,
+    /// What the networks say.
+    pub segmentation: Segmentation,
+    /// What follows from it.
+    pub result: ModicResult,
 }
 
 /// Why an exam got no result through no fault of its own.
@@ -127,22 +136,18 @@ impl Analyser {
         let refused = |reason| Refused { reason, refused_series: refused_series.clone() };
         let mut clock = StageClock::start();
 
-        let (t1, t2, covered) = match assemble(pair) {
+        let (t1, t2) = match assemble(pair) {
             Ok(volumes) => volumes,
             Err(AssembleError::Refused(reason)) => return Ok(Err(refused(reason))),
             Err(AssembleError::Io(error)) => return Err(AnalysisError::Read(error)),
         };
-        clock.stage("volume");
-        let segmentation = match self.segmenter.segment(&t1, &t2, covered.view(), on_step) {
-            Ok(segmentation) => segmentation,
+        let Examined { t2, result, .. } = match self.on_clock(&t1, t2, on_step, &mut clock) {
+            Ok(examined) => examined,
             Err(SegmentError::NoVertebrae | SegmentError::Marrow { .. }) => {
                 return Ok(Err(refused(Reason::NoSpineSeen)));
             }
             Err(error) => return Err(AnalysisError::Segment(error)),
         };
-        clock.stage("segment");
-        let result = modic::analyse(&segmentation, &self.modic);
-        clock.stage("modic");
 
         let mut body = FindingBody::new(
             &result,
@@ -154,6 +159,31 @@ impl Analyser {
         );
         body.quality.extend(pair.quality.iter().map(|flag| flag.as_str().to_owned()));
         Ok(Ok(Analysis { body, t1, t2, result, stages: clock.stages }))
+    }
+
+    /// The stages from volumes on, for those who have the volumes already: `t1` and `t2` each on its own grid.
+    ///
+    /// # Errors
+    /// No spine is seen, or a network failed.
+    pub fn examine(&mut self, t1: &Volume, t2: Volume) -> Result<Examined, SegmentError> {
+        self.on_clock(t1, t2, &mut || {}, &mut StageClock::start())
+    }
+
+    fn on_clock(
+        &mut self,
+        t1: &Volume,
+        t2: Volume,
+        on_step: &mut dyn FnMut(),
+        clock: &mut StageClock,
+    ) -> Result<Examined, SegmentError> {
+        let covered = volume::covered(&t1.grid, &t2.grid);
+        let t2 = volume::resample_onto(&t2, &t1.grid);
+        clock.stage("volume");
+        let segmentation = self.segmenter.segment(t1, &t2, covered.view(), on_step)?;
+        clock.stage("segment");
+        let result = modic::analyse(&segmentation, &self.modic);
+        clock.stage("modic");
+        Ok(Examined { t2, segmentation, result })
     }
 
     fn fingerprint(&self, pair: &SeriesPair) -> std::io::Result<String> {
@@ -188,13 +218,8 @@ impl Analysis {
     }
 }
 
-/// T1, T2 on T1's grid, and where T2 covers it.
-fn assemble(pair: &SeriesPair) -> Result<(Volume, Volume, Array3<bool>), AssembleError> {
-    let t1 = volume::assemble(&pair.t1)?;
-    let t2 = volume::assemble(&pair.t2)?;
-    let covered = volume::covered(&t1.grid, &t2.grid);
-    let t2 = volume::resample_onto(&t2, &t1.grid);
-    Ok((t1, t2, covered))
+fn assemble(pair: &SeriesPair) -> Result<(Volume, Volume), AssembleError> {
+    Ok((volume::assemble(&pair.t1)?, volume::assemble(&pair.t2)?))
 }
 
 fn file_digest(path: &Path) -> std::io::Result<[u8; 32]> {

@@ -3,6 +3,7 @@
 mod analyze;
 mod check;
 mod demo;
+mod evaluate;
 mod phantom;
 mod run;
 mod send;
@@ -42,6 +43,8 @@ enum Command {
     Demo(demo::Args),
     /// Analyse DICOM files or folders without any server.
     Analyze(analyze::Args),
+    /// Measure the program on a labelled data set.
+    Evaluate(evaluate::Args),
     /// Write a synthetic exam as DICOM, with its exact truth.
     Phantom(phantom::Args),
     /// Check a configuration file and say what is wrong with it.
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Analyze(args) => analyze::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
         Command::Phantom(args) => phantom::run(args),
         Command::Check(args) => check::run(args),
     };

@@ -32,6 +32,18 @@ pub enum PhantomError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// An image or a mask of a data set.
+    #[error(transparent)]
+    Dataset(#[from] crate::dataset::DatasetError),
+    /// A table.
+    #[error("can't write {}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: csv::Error,
+    },
     /// A truth file as JSON.
     #[error("can't write the truth to {}", path.display())]
     Json {

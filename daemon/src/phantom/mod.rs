@@ -1,7 +1,7 @@
 //! A synthetic lumbar spine with exact truth.
 //!
 //! Owns: drawing a patient from a seed, imaging it as two sagittal series, writing both as DICOM or as a
-//! training set, with the truth beside them. Promises that the same seed and settings give the same exam
+//! data set, with the truth beside them. Promises that the same seed and settings give the same exam
 //! on the same machine. Holds nothing of any person: all of it is formulas and chance.
 //!
 //! `spine` and `surroundings` say what lies where, `lesion` puts Modic changes into it, `tissue` gives
@@ -12,7 +12,6 @@ mod dicom_files;
 mod error;
 mod imaging;
 mod lesion;
-mod nifti_files;
 mod random;
 mod render;
 mod scene;
@@ -21,6 +20,7 @@ mod spine;
 mod surroundings;
 mod tissue;
 mod truth;
+mod truth_files;
 
 use crate::domain::{Grid, Volume};
 
@@ -30,10 +30,10 @@ use scene::Scene;
 
 pub use dicom_files::write_dicom;
 pub use error::PhantomError;
-pub use nifti_files::{write_dataset, write_truth};
-pub use settings::Settings;
+pub use settings::{Protocols, Settings};
 pub use tissue::{Protocol, Timing};
-pub use truth::{OtherMarrowLesion, Place, Truth, TruthLesion, tissue_class};
+pub use truth::{OtherMarrowLesion, Truth, tissue_class};
+pub use truth_files::{write_dataset, write_truth};
 
 /// An exam: two series in one frame of reference, and what is in them.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ mod stream {
 /// Draws an exam.
 pub fn generate(seed: u64, settings: &Settings) -> PhantomExam {
     let mut acquisition = Draw::new(seed, stream::ACQUISITION);
-    let protocol = Protocol::draw(&mut acquisition);
+    let protocol = Protocol::draw(&mut acquisition, settings.protocols);
     let scene = Scene::draw(&mut Draw::new(seed, stream::PATIENT), settings, protocol);
     let [t1_grid, t2_grid] = draw_grids(&mut acquisition, settings);
     let coil = Coil::draw(&mut acquisition, settings);

@@ -4,7 +4,7 @@ use ndarray::Array3;
 
 use crate::domain::Grid;
 
-use super::scene::Scene;
+use super::scene::{Sample, Scene};
 use super::tissue::Signal;
 use super::truth::tissue_class;
 
@@ -31,6 +31,7 @@ pub(super) struct Clean {
 pub(super) struct Maps {
     pub(super) tissue: Array3<u8>,
     pub(super) bodies: Array3<u8>,
+    pub(super) discs: Array3<u8>,
     pub(super) modic: Array3<u8>,
     /// Index of the lesion plus 1.
     pub(super) lesion: Array3<u8>,
@@ -42,7 +43,8 @@ pub(super) fn render(scene: &Scene, grid: &Grid, thickness_mm: f64) -> ([Clean; 
     let clean = || Clean { water: Array3::zeros(dim), fat: Array3::zeros(dim) };
     let mut images = [clean(), clean()];
     let map = || Array3::<u8>::zeros(dim);
-    let mut maps = Maps { tissue: map(), bodies: map(), modic: map(), lesion: map() };
+    let mut maps =
+        Maps { tissue: map(), bodies: map(), discs: map(), modic: map(), lesion: map() };
     let share = 1.0 / SAMPLES.len() as f32;
     let in_slice = thickness_mm / grid.spacing[0];
     for s in 0..grid.shape[0] {
@@ -59,15 +61,17 @@ pub(super) fn render(scene: &Scene, grid: &Grid, thickness_mm: f64) -> ([Clean; 
                     ];
                     let sample = scene.sample(grid.to_patient(index).map(|v| v as f32));
                     sum = sum.plus(sample.signal);
-                    votes.add([sample.tissue, sample.body, sample.modic, sample.lesion]);
+                    let Sample { tissue, body, disc, modic, lesion, .. } = sample;
+                    votes.add([tissue, body, modic, lesion, disc]);
                 }
                 for (k, image) in images.iter_mut().enumerate() {
                     image.water[at] = share * sum.water[k];
                     image.fat[at] = share * sum.fat[k];
                 }
-                let [tissue, body, modic, lesion] = votes.winners();
+                let [tissue, body, modic, lesion, disc] = votes.winners();
                 maps.tissue[at] = tissue;
                 maps.bodies[at] = body;
+                maps.discs[at] = disc;
                 maps.modic[at] = modic;
                 maps.lesion[at] = lesion;
             }
@@ -76,42 +80,42 @@ pub(super) fn render(scene: &Scene, grid: &Grid, thickness_mm: f64) -> ([Clean; 
     (images, maps)
 }
 
-/// The samples of one voxel: tissue, body, Modic type, lesion.
+/// The samples of one voxel: tissue, body, Modic type, lesion, disc.
 #[derive(Default)]
 struct Votes {
-    cast: [[u8; 4]; SAMPLES.len()],
+    cast: [[u8; 5]; SAMPLES.len()],
     count: usize,
 }
 
 impl Votes {
-    fn add(&mut self, values: [u8; 4]) {
+    fn add(&mut self, values: [u8; 5]) {
         self.cast[self.count] = values;
         self.count += 1;
     }
 
-    /// The voxel's value in the four maps. The tissue is decided first, by majority; then the body, if
-    /// the tissue is one; then whether it is a lesion (half of the samples), and only then which: a
+    /// The voxel's value in the five maps. The tissue is decided first, by majority; then the body or the disc,
+    /// if the tissue is one; then whether it is a lesion (half of the samples), and only then which: a
     /// voxel of mixed types is a lesion all the same.
-    fn winners(&self) -> [u8; 4] {
+    fn winners(&self) -> [u8; 5] {
         if self.cast.iter().all(|v| *v == self.cast[0]) {
             return self.cast[0];
         }
         let tissue = self.commonest(0, |_| true);
         if ![tissue_class::VERTEBRA, tissue_class::S1].contains(&tissue) {
-            return [tissue, 0, 0, 0];
+            return [tissue, 0, 0, 0, self.commonest(4, |v| v[0] == tissue)];
         }
         let body = self.commonest(1, |v| v[0] == tissue);
-        let in_lesion = |v: &[u8; 4]| v[1] == body && v[2] > 0;
+        let in_lesion = |v: &[u8; 5]| v[1] == body && v[2] > 0;
         if 2 * self.cast.iter().filter(|v| in_lesion(v)).count() < SAMPLES.len() {
-            return [tissue, body, 0, 0];
+            return [tissue, body, 0, 0, 0];
         }
         let lesion = self.commonest(3, in_lesion);
         let modic = self.commonest(2, |v| in_lesion(v) && v[3] == lesion);
-        [tissue, body, modic, lesion]
+        [tissue, body, modic, lesion, 0]
     }
 
     /// The commonest value of one map among the samples that count; of equals the larger.
-    fn commonest(&self, map: usize, counts: impl Fn(&[u8; 4]) -> bool) -> u8 {
+    fn commonest(&self, map: usize, counts: impl Fn(&[u8; 5]) -> bool) -> u8 {
         let votes = |value: u8| self.cast.iter().filter(|v| counts(v) && v[map] == value).count();
         self.cast
             .iter()

@@ -18,6 +18,8 @@ pub(super) struct Sample {
     pub(super) tissue: u8,
     /// Value of the map of bodies.
     pub(super) body: u8,
+    /// Value of the map of discs.
+    pub(super) disc: u8,
     /// Value of the Modic map.
     pub(super) modic: u8,
     /// Index of its lesion plus 1, or 0.
@@ -205,7 +207,10 @@ impl Scene {
         if radius > limit {
             return None;
         }
-        let tissue = if disc.real { tissue_class::DISC } else { tissue_class::BACKGROUND };
+        let (tissue, number) = match k.checked_sub(S1) {
+            Some(above_s1) if disc.real => (tissue_class::DISC, above_s1 as u8 + 1),
+            _ => (tissue_class::BACKGROUND, 0),
+        };
         let wet = ((4.6 - disc.grade) / 3.6).clamp(0.0, 1.0);
         let old = self.palette.nucleus_old;
         let nucleus = old.mixed(self.palette.nucleus_young, wet * wet);
@@ -221,7 +226,7 @@ impl Scene {
             signal = self.palette.cortex;
         }
         let grain = 1.0 + 0.08 * self.texture.at(below, 2.5);
-        Some(Sample { signal: signal.scaled(grain), tissue, ..Sample::default() })
+        Some(Sample { signal: signal.scaled(grain), tissue, disc: number, ..Sample::default() })
     }
 
     /// Arch, processes and joints of a vertebra: marrow with a dark rim; `None` outside them.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::random::Draw;
+
 /// How phantom exams are drawn. The default is the exam that the daemon's acceptance uses:
 /// 2×15 slices of 384×384.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +38,18 @@ pub struct Settings {
     pub shading: [f64; 2],
     /// Displacement of fat along the readout, pixels, smallest and largest.
     pub chemical_shift_px: [f64; 2],
+    /// Which scanners and timings there are.
+    pub protocols: Protocols,
+}
+
+/// Ranges of field strengths and timings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocols {
+    /// 1.5 T and 3 T with the usual timings of lumbar protocols.
+    Usual,
+    /// 0.3 T to 3 T with timings beyond the usual ones.
+    Wide,
 }
 
 impl Default for Settings {
@@ -55,6 +69,40 @@ impl Default for Settings {
             noise: [0.02, 0.10],
             shading: [1.5, 3.5],
             chemical_shift_px: [0.4, 1.6],
+            protocols: Protocols::Usual,
         }
     }
 }
+
+impl Settings {
+    /// The exam of a seed from ranges wider than the default's, which the networks are trained on: sizes, noise,
+    /// shading, slices and their thickness, scanners. The matrix covers the same 280 mm.
+    pub fn wide(seed: u64) -> Settings {
+        let mut draw = Draw::new(seed, WIDE_STREAM);
+        let pixel_mm = f64::from(draw.uniform(0.6, 1.1));
+        let side = (280.0 / pixel_mm).round() as usize;
+        let slice_thickness_mm = f64::from(draw.uniform(3.0, 6.0));
+        let slice_gap_mm = f64::from(draw.uniform(0.0, 1.0));
+        // Enough slices for a vertebra's width, whatever their thickness.
+        let slices = (66.0 / (slice_thickness_mm + slice_gap_mm)).round() as usize;
+        Settings {
+            slices,
+            rows: side,
+            columns: side,
+            pixel_mm,
+            slice_thickness_mm,
+            slice_gap_mm,
+            obliqueness_deg: 8.0,
+            max_lesions: 8,
+            lesion_mm3: [60.0, 12_000.0],
+            noise: [0.01, 0.15],
+            shading: [1.0, 5.0],
+            chemical_shift_px: [0.0, 2.2],
+            protocols: Protocols::Wide,
+            ..Settings::default()
+        }
+    }
+}
+
+/// Stream of chance of [`Settings::wide`], apart from those that an exam is drawn from.
+const WIDE_STREAM: u64 = 5;

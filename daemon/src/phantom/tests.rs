@@ -24,7 +24,8 @@ fn coarse() -> Settings {
 }
 
 fn scene(seed: u64) -> Scene {
-    let protocol = Protocol::draw(&mut Draw::new(seed, stream::ACQUISITION));
+    let protocol =
+        Protocol::draw(&mut Draw::new(seed, stream::ACQUISITION), Protocols::Usual);
     Scene::draw(&mut Draw::new(seed, stream::PATIENT), &coarse(), protocol)
 }
 
@@ -207,22 +208,23 @@ fn truth_files_lie_where_the_grid_says_in_ras() {
 }
 
 #[test]
-fn a_training_set_has_t2_on_the_grid_of_t1_and_an_exam_its_own() {
+fn t2_has_a_grid_of_its_own() {
     let exam = generate(2, &coarse());
     assert_ne!(exam.t1.grid.spacing, exam.t2.grid.spacing);
     assert_eq!(exam.t1.grid.axes, exam.t2.grid.axes);
+}
 
-    let folder = tempfile::tempdir().unwrap();
-    write_dataset([2], &coarse(), folder.path()).unwrap();
-    let header = |name: &str| {
-        let path = folder.path().join(format!("images/2_{name}.nii.gz"));
-        let file = ReaderOptions::new().read_file(path).unwrap();
-        let h = file.header();
-        [h.srow_x, h.srow_y, h.srow_z]
-    };
-    assert_eq!(header("t1"), header("t2"));
-    let gradings = std::fs::read_to_string(folder.path().join("gradings.csv")).unwrap();
-    assert!(gradings.starts_with("Patient,IVD label,Modic\n2,1,"), "{gradings}");
+#[test]
+fn wide_settings_leave_the_usual_ranges_and_differ_between_seeds() {
+    let all: Vec<Settings> = (0..40).map(Settings::wide).collect();
+    let thick = all.iter().map(|s| s.slice_thickness_mm);
+    assert!(thick.clone().any(|t| t < 3.5) && thick.clone().any(|t| t > 5.5));
+    assert!(all.iter().all(|s| (9..=22).contains(&s.slices)));
+    let fields: Vec<f32> = (0..40)
+        .map(|seed| Protocol::draw(&mut Draw::new(seed, stream::ACQUISITION), Protocols::Wide))
+        .map(|p| p.field_t)
+        .collect();
+    assert!(fields.iter().any(|f| *f < 0.6) && fields.iter().all(|f| (0.3..3.0).contains(f)));
 }
 
 /// Points of a box of these half sides, `step` apart.

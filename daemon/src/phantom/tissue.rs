@@ -9,6 +9,7 @@
 //! degenerate), vessels and the split of marrow into water and fat are set by eye against real images.
 
 use super::random::Draw;
+use super::settings::Protocols;
 
 /// Signal of one tissue: the parts of water and of fat on T1w (index 0) and T2w (index 1).
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -68,15 +69,24 @@ impl Timing {
 /// How the exam was acquired.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Protocol {
-    /// Field strength, T: 1.5 or 3.
+    /// Field strength, T.
     pub field_t: f32,
     /// T1w and T2w.
     pub timing: [Timing; 2],
 }
 
 impl Protocol {
-    /// Draws field strength and timings from the usual ranges of lumbar protocols.
-    pub(super) fn draw(draw: &mut Draw) -> Protocol {
+    /// Draws field strength and timings.
+    pub(super) fn draw(draw: &mut Draw, protocols: Protocols) -> Protocol {
+        if protocols == Protocols::Wide {
+            let field_t = draw.log_within([0.3, 3.0]);
+            let mut timing = |tr: [f32; 2], te: [f32; 2]| Timing {
+                tr_ms: draw.uniform(tr[0], tr[1]).round(),
+                te_ms: draw.uniform(te[0], te[1]).round(),
+            };
+            let t1 = timing([350.0, 800.0], [7.0, 20.0]);
+            return Protocol { field_t, timing: [t1, timing([2200.0, 6000.0], [75.0, 135.0])] };
+        }
         let field_t = if draw.chance(0.6) { 1.5 } else { 3.0 };
         let t1 = Timing {
             tr_ms: draw.uniform(420.0, 700.0).round(),
@@ -114,10 +124,11 @@ pub(super) struct Palette {
 impl Palette {
     /// Computes all signals of a protocol for a patient with this fat fraction of marrow.
     pub(super) fn new(protocol: Protocol, marrow_fat: f32) -> Palette {
-        let high = protocol.field_t > 2.0;
+        // From 1.5 T (share 0) to 3 T (1), and beyond by the same power law (Bottomley et al., Med Phys 1984).
+        let share = (protocol.field_t / 1.5).log2();
         let signals = |pd: f32, t1: [f32; 2], t2: [f32; 2]| {
-            let k = usize::from(high);
-            protocol.timing.map(|t| t.signal(pd, t1[k], t2[k]))
+            let at_field = |[low, high]: [f32; 2]| low * (high / low).powf(share);
+            protocol.timing.map(|t| t.signal(pd, at_field(t1), at_field(t2)))
         };
         let water = |pd, t1, t2| Signal { water: signals(pd, t1, t2), fat: [0.0; 2] };
         let fat = Signal { water: [0.0; 2], fat: signals(1.0, [288.0, 371.0], [165.0, 133.0]) };

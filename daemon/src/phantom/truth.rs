@@ -3,7 +3,8 @@
 use ndarray::Array3;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Endplate, Grid, Level, ModicType};
+use crate::dataset::{Place, TruthLesion};
+use crate::domain::{Grid, Level, ModicType};
 
 use super::render::Maps;
 use super::scene::Scene;
@@ -20,33 +21,6 @@ pub mod tissue_class {
     pub const DISC: u8 = 3;
     /// Spinal canal: the dural sac and what it holds.
     pub const CANAL: u8 = 4;
-}
-
-/// Antero-posterior place of a lesion in its vertebral body: by thirds of the body's depth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Place {
-    /// Front third.
-    Anterior,
-    /// Middle third.
-    Central,
-    /// Back third.
-    Posterior,
-}
-
-/// One Modic change, as it is in the truth map.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TruthLesion {
-    /// Where it lies.
-    pub endplate: Endplate,
-    /// `1`, `2`, `3`, or the two types of a mixed one, the larger first (`1-2`): two types of 20 % or more.
-    pub pattern: String,
-    /// Share of its voxels by type 1, 2, 3, %.
-    pub composition_percent: [f64; 3],
-    /// Its voxels times the volume of one, mm³.
-    pub volume_mm3: f64,
-    /// Where in the body most of it lies.
-    pub place: Place,
 }
 
 /// A lesion of the marrow that is no Modic change.
@@ -71,6 +45,9 @@ pub struct Truth {
     /// 0, or 1 + [`Level::count_above_sacrum`] of the body a voxel lies in.
     #[serde(skip)]
     pub bodies: Array3<u8>,
+    /// 0, or the number of the disc a voxel lies in, from L5-S1 (1) up.
+    #[serde(skip)]
+    pub discs: Array3<u8>,
     /// 0, or [`ModicType::voxel_value`].
     #[serde(skip)]
     pub modic: Array3<u8>,
@@ -88,14 +65,18 @@ impl Truth {
     pub(super) fn measure(scene: &Scene, maps: Maps, grid: &Grid) -> Truth {
         let count = scene.lesions.len();
         let mut by_type = vec![[0usize; 3]; count];
-        let mut depth_sum = vec![0.0f64; count];
+        let mut place_sum = vec![0.0f64; count];
+        let mut depths = vec![Vec::new(); count];
         for ((s, r, c), &lesion) in maps.lesion.indexed_iter() {
             let Some(k) = usize::from(lesion).checked_sub(1) else { continue };
             by_type[k][usize::from(maps.modic[[s, r, c]]) - 1] += 1;
             let body = &scene.spine.bodies[scene.lesions[k].body];
             let p = grid.to_patient([s as f64, r as f64, c as f64]).map(|v| v as f32);
-            depth_sum[k] += f64::from(body.to_local(p)[1] / body.half[1]);
+            let q = body.to_local(p);
+            place_sum[k] += f64::from(q[1] / body.half[1]);
+            depths[k].push(body.depth(scene.lesions[k].endplate.side, q) / (2.0 * body.half[2]));
         }
+        depths.iter_mut().for_each(|d| d.sort_by(f32::total_cmp));
         let lesions = (0..count)
             .filter_map(|k| {
                 let voxels: usize = by_type[k].iter().sum();
@@ -106,7 +87,8 @@ impl Truth {
                         pattern: pattern(composition),
                         composition_percent: composition,
                         volume_mm3: voxels as f64 * grid.voxel_mm3(),
-                        place: match depth_sum[k] / voxels as f64 {
+                        height_percent: 100.0 * f64::from(depths[k][(voxels - 1) * 95 / 100]),
+                        place: match place_sum[k] / voxels as f64 {
                             v if v < -1.0 / 3.0 => Place::Anterior,
                             v if v > 1.0 / 3.0 => Place::Posterior,
                             _ => Place::Central,
@@ -128,8 +110,8 @@ impl Truth {
                 })
             })
             .collect();
-        let Maps { tissue, bodies, modic, .. } = maps;
-        Truth { tissue, bodies, modic, lesions, other_marrow_lesions }
+        let Maps { tissue, bodies, discs, modic, .. } = maps;
+        Truth { tissue, bodies, discs, modic, lesions, other_marrow_lesions }
     }
 }
 

@@ -18,5 +18,5 @@ mod square;
 
 pub use assemble::{AssembleError, assemble};
 pub use pixels::TRANSFER_SYNTAXES;
-pub use resample::{covered, overlap_fraction, resample_onto};
+pub use resample::{covered, labels_onto, overlap_fraction, resample_onto};
 pub use square::{from_square_pixels, to_square_pixels};

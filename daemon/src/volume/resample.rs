@@ -53,6 +53,16 @@ fn cell(at: f64, n: usize) -> Option<([usize; 2], f32)> {
     Some(([low, (low + 1).min(n - 1)], (at - low as f64) as f32))
 }
 
+/// The labels of a volume on another grid: the nearest voxel's; 0 outside.
+pub fn labels_onto(labels: &Volume, grid: &Grid) -> Array3<u8> {
+    Array3::from_shape_fn(grid.shape, |(s, r, c)| {
+        let at = labels.grid.to_index(grid.to_patient([s as f64, r as f64, c as f64]));
+        let nearest = at.map(|x| (x + 0.5).floor());
+        let inside = nearest.iter().zip(labels.grid.shape).all(|(x, n)| *x >= 0.0 && *x < n as f64);
+        if inside { labels.data[nearest.map(|x| x as usize)] as u8 } else { 0 }
+    })
+}
+
 /// Which voxels of `grid` have their centre within `other`, half voxels at the border included: where
 /// [`resample_onto`] has a value to give.
 pub fn covered(grid: &Grid, other: &Grid) -> Array3<bool> {

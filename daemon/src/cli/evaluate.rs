@@ -1,0 +1,64 @@
+//! `modicd evaluate`: the shipped way over a labelled data set, and a report.
+
+use std::path::PathBuf;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::analysis::Analyser;
+use crate::config::Config;
+use crate::dataset::Dataset;
+use crate::evaluate::{Report, evaluate};
+
+/// Measure the program on a labelled data set in the layout of SPIDER.
+///
+/// Writes report.html and report.json: bodies, levels, Modic changes by endplate and by disc, each figure with its
+/// 95 % interval over patients. Only what the data set's labels allow is reported. `modicd phantom --dataset`
+/// writes such a data set.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The data set: images/, masks/, radiological_gradings.csv, …
+    #[arg(value_name = "DATASET")]
+    dataset: PathBuf,
+    /// Where the report is written.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Only the patients of this split of DATASET/splits.csv (train, val, test).
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Take thresholds from this configuration, and bundles unless --bundles names others.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Use the bundles of this folder, which holds vertebrae/ and modic/.
+    #[arg(long, value_name = "DIR")]
+    bundles: Option<PathBuf>,
+}
+
+pub fn run(args: Args) -> anyhow::Result<u8> {
+    let config = args.config.as_deref().map(Config::load).transpose()?;
+    let (study, modic, configured) =
+        config.map_or_else(Default::default, |c| (c.study, c.modic, c.bundles_dir));
+    let bundles = args.bundles.or(configured);
+    let mut analyser = Analyser::new(bundles.as_deref(), study, modic)?;
+    let mut dataset = Dataset::open(&args.dataset)?;
+    if let Some(split) = &args.split {
+        dataset.retain_split(split)?;
+    }
+    let style = ProgressStyle::with_template("  {bar:40} {pos}/{len} exams, {eta} left")?;
+    let bar = ProgressBar::new(dataset.patients.len() as u64).with_style(style);
+    let exams = evaluate(&dataset, &mut analyser, &mut || bar.inc(1))?;
+    bar.finish_and_clear();
+
+    let report = Report::new(analyser.bundles(), &args.dataset, args.split, exams);
+    report.write(&args.out)?;
+    let mut group = "";
+    for figure in &report.figures {
+        if figure.group != group {
+            group = figure.group;
+            println!("{group}");
+        }
+        let crate::evaluate::Estimate { value, low, high } = figure.estimate;
+        println!("  {:<50} {value:.3} [{low:.3}, {high:.3}]  {}", figure.name, figure.of);
+    }
+    println!("report: {}", args.out.join("report.html").display());
+    Ok(super::EXIT_OK)
+}

@@ -1,0 +1,228 @@
+//! Findings against what is known of endplates and discs.
+
+use ndarray::Array3;
+use serde::Serialize;
+
+use crate::dataset::{Disc, Grading, Truth, TruthLesion, UNKNOWN};
+use crate::domain::{Endplate, EndplateSide, Grid, Level};
+use crate::modic::{Finding, ModicResult, Spine, Vertebra};
+use crate::segment::Segmentation;
+
+/// Smaller lesions are neither wanted nor wrong, mm³.
+pub const MIN_LESION_MM3: f64 = 100.0;
+/// A disc's score is the mean of the highest probabilities in this much marrow beside it, mm³.
+const SCORED_MM3: f64 = 50.0;
+/// A disc is the program's when the middle between two of its bodies is this near, mm.
+const NEAR_MM: f64 = 14.0;
+
+/// One endplate whose truth is known.
+#[derive(Debug, Clone, Serialize)]
+pub struct EndplateOutcome {
+    /// Which.
+    pub endplate: Endplate,
+    /// What is there.
+    pub truth: Option<Change>,
+    /// What was found.
+    pub found: Option<Change>,
+}
+
+/// A Modic change at an endplate, all findings there taken together.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Change {
+    /// `1`, `2`, `3`, mixed as `1-2`, or `indeterminate`: the largest one's.
+    pub pattern: String,
+    /// Shares of types 1, 2, 3, %: the largest one's.
+    pub composition_percent: [f64; 3],
+    /// mm³, of all.
+    pub volume_mm3: f64,
+    /// % of the body's height, the largest one's.
+    pub height_percent: f64,
+}
+
+/// One graded disc.
+#[derive(Debug, Clone, Serialize)]
+pub struct DiscOutcome {
+    /// Counted up from L5-S1, which is 1.
+    pub number: usize,
+    /// 0, or the type that a radiologist saw; `None` where only its place is known.
+    pub grade: Option<u8>,
+    /// Whether the program saw this disc.
+    pub seen: bool,
+    /// The largest finding's pattern at its two endplates.
+    pub found: Option<String>,
+    /// Mean of the highest probabilities of a change beside it, 0 to 1.
+    pub score: f64,
+    /// The number that the program gives to the disc at this place; `None` where the place isn't known or the
+    /// program sees no disc there.
+    pub counted: Option<usize>,
+    /// Whether its place is known.
+    pub placed: bool,
+}
+
+/// Every endplate of the bodies that the truth shows, if it knows all Modic changes.
+pub(super) fn endplates(truth: &Truth, result: &ModicResult) -> Vec<EndplateOutcome> {
+    let (Some(bodies), Some(lesions)) = (&truth.bodies, &truth.lesions) else { return Vec::new() };
+    whole_levels(bodies)
+        .into_iter()
+        .flat_map(|level| {
+            let both = [EndplateSide::Superior, EndplateSide::Inferior];
+            both.map(|side| Endplate { level, side })
+        })
+        .filter(|e| (e.level, e.side) != (Level::S1, EndplateSide::Inferior))
+        .map(|endplate| EndplateOutcome {
+            endplate,
+            truth: of_lesions(lesions.iter().filter(|l| l.endplate == endplate)),
+            found: of_findings(result.findings.iter().filter(|f| f.endplate == endplate)),
+        })
+        .collect()
+}
+
+/// Bodies that are at least half as large as the median one.
+fn whole_levels(bodies: &Array3<u8>) -> Vec<Level> {
+    let mut sizes = [0usize; 256];
+    bodies.iter().for_each(|b| sizes[usize::from(*b)] += 1);
+    sizes[usize::from(UNKNOWN)] = 0;
+    let mut present: Vec<usize> = sizes[1..].iter().copied().filter(|n| *n > 0).collect();
+    present.sort_unstable();
+    let least = present.get(present.len() / 2).map_or(usize::MAX, |median| median.div_ceil(2));
+    (1..sizes.len())
+        .filter(|value| sizes[*value] >= least)
+        .filter_map(|value| Level::above_sacrum(value - 1))
+        .collect()
+}
+
+fn of_lesions<'a>(lesions: impl Iterator<Item = &'a TruthLesion>) -> Option<Change> {
+    let mut lesions: Vec<&TruthLesion> = lesions.collect();
+    lesions.sort_by(|a, b| b.volume_mm3.total_cmp(&a.volume_mm3));
+    let largest = lesions.first()?;
+    Some(Change {
+        pattern: largest.pattern.clone(),
+        composition_percent: largest.composition_percent,
+        volume_mm3: lesions.iter().map(|l| l.volume_mm3).sum(),
+        height_percent: largest.height_percent,
+    })
+}
+
+fn of_findings<'a>(findings: impl Iterator<Item = &'a Finding>) -> Option<Change> {
+    let mut findings: Vec<&Finding> = findings.collect();
+    findings.sort_by(|a, b| b.volume_mm3.total_cmp(&a.volume_mm3));
+    let largest = findings.first()?;
+    let composition = &largest.composition_percent;
+    Some(Change {
+        pattern: largest.pattern.clone(),
+        composition_percent: [composition.type_1, composition.type_2, composition.type_3]
+            .map(f64::from),
+        volume_mm3: findings.iter().map(|f| f64::from(f.volume_mm3)).sum(),
+        height_percent: f64::from(largest.height_percent),
+    })
+}
+
+/// Every disc that is graded or whose place is known.
+pub(super) fn discs(
+    truth: &Truth,
+    segmentation: &Segmentation,
+    result: &ModicResult,
+) -> Vec<DiscOutcome> {
+    let grid = &segmentation.t1_ratio.grid;
+    let mut numbers: Vec<usize> = truth.gradings.iter().map(|g: &Grading| g.disc).collect();
+    numbers.extend(truth.discs.iter().map(|d| d.number));
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+        .into_iter()
+        .map(|number| {
+            let place = truth.discs.iter().find(|d| d.number == number);
+            let grading = truth.gradings.iter().find(|g| g.disc == number);
+            let neighbours = neighbours(&result.spine, number);
+            DiscOutcome {
+                number,
+                grade: grading.and_then(|g| g.modic),
+                seen: neighbours.is_some(),
+                found: found_at(&result.findings, number),
+                score: neighbours.map_or(0.0, |pair| score(segmentation, &result.spine, pair)),
+                counted: place.and_then(|d| counted(&result.spine, d, grid)),
+                placed: place.is_some(),
+            }
+        })
+        .collect()
+}
+
+/// The bodies below and above a disc.
+fn neighbours(spine: &Spine, number: usize) -> Option<[&Vertebra; 2]> {
+    let named = |above_sacrum: usize| {
+        spine.vertebrae.iter().find(|v| v.level.count_above_sacrum() == above_sacrum)
+    };
+    Some([named(number.checked_sub(1)?)?, named(number)?])
+}
+
+fn found_at(findings: &[Finding], number: usize) -> Option<String> {
+    let lower = Level::above_sacrum(number.checked_sub(1)?)?;
+    let name = Endplate { level: lower, side: EndplateSide::Superior }.disc()?;
+    let at = findings.iter().filter(|f| f.disc.as_ref() == Some(&name));
+    at.max_by(|a, b| a.volume_mm3.total_cmp(&b.volume_mm3)).map(|f| f.pattern.clone())
+}
+
+/// Mean of the highest probabilities in the halves of both bodies that face the disc.
+fn score(segmentation: &Segmentation, spine: &Spine, [lower, upper]: [&Vertebra; 2]) -> f64 {
+    let grid = &segmentation.t1_ratio.grid;
+    let mut values: Vec<f64> = spine
+        .labels
+        .indexed_iter()
+        .filter(|(at, label)| {
+            let row_mm = at.1 as f64 * grid.spacing[1];
+            (**label == lower.label && row_mm <= lower.centre[1])
+                || (**label == upper.label && row_mm >= upper.centre[1])
+        })
+        .map(|(at, _)| f64::from(segmentation.modic_probability[at]))
+        .collect();
+    values.sort_by(|a, b| b.total_cmp(a));
+    values.truncate((SCORED_MM3 / grid.voxel_mm3()).ceil() as usize);
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+/// The number that the program gives to the disc at a place.
+fn counted(spine: &Spine, disc: &Disc, grid: &Grid) -> Option<usize> {
+    let index = grid.to_index(disc.middle);
+    let at = [1, 2].map(|k| index[k] * grid.spacing[k]);
+    let distance = |pair: &[Vertebra]| {
+        let middle = [1, 2].map(|k| (pair[0].centre[k] + pair[1].centre[k]) / 2.0);
+        (at[0] - middle[0]).hypot(at[1] - middle[1])
+    };
+    let (pair, off) = spine
+        .vertebrae
+        .windows(2)
+        .map(|pair| (pair, distance(pair)))
+        .min_by(|a, b| a.1.total_cmp(&b.1))?;
+    (off <= NEAR_MM).then(|| pair[0].level.count_above_sacrum() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slivers_are_no_bodies() {
+        let mut bodies = Array3::zeros((1, 40, 10));
+        for (value, rows) in [(1, 0..10), (2, 10..20), (3, 20..30), (4, 30..32), (UNKNOWN, 32..40)] {
+            bodies.slice_mut(ndarray::s![.., rows, ..]).fill(value);
+        }
+        assert_eq!(whole_levels(&bodies), [Level::S1, Level::L5, Level::L4]);
+    }
+
+    #[test]
+    fn lesions_at_one_endplate_are_taken_together() {
+        let endplate = Endplate { level: Level::L4, side: EndplateSide::Superior };
+        let lesion = |pattern: &str, volume_mm3| TruthLesion {
+            endplate,
+            pattern: pattern.to_owned(),
+            composition_percent: [0.0, 100.0, 0.0],
+            volume_mm3,
+            height_percent: 30.0,
+            place: crate::dataset::Place::Central,
+        };
+        let both = [lesion("1", 50.0), lesion("2", 80.0)];
+        let change = of_lesions(both.iter()).unwrap();
+        assert_eq!((change.pattern.as_str(), change.volume_mm3), ("2", 130.0));
+        assert_eq!(of_lesions(both[..0].iter()), None);
+    }
+}

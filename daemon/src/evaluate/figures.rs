@@ -1,0 +1,259 @@
+//! The figures of a report: what is counted, over whom, in which unit.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::changes::{Change, DiscOutcome, EndplateOutcome, MIN_LESION_MM3};
+use super::statistics::{Estimate, TwoByTwo, auc, bootstrap, kappa, mean, median, share};
+use super::{Body, Exam, calibration};
+
+/// Composition that is off by no more than this is right, points of %.
+const COMPOSITION_POINTS: f64 = 10.0;
+
+pub(super) const BODIES: &str = "Vertebral bodies";
+pub(super) const LEVELS: &str = "Levels";
+pub(super) const ENDPLATES: &str = "Modic changes by endplate";
+pub(super) const DISCS: &str = "Modic changes by disc";
+
+/// One figure.
+#[derive(Debug, Clone, Serialize)]
+pub struct Figure {
+    /// What it belongs to.
+    pub group: &'static str,
+    /// What it is.
+    pub name: &'static str,
+    /// Its value and 95 % interval.
+    pub estimate: Estimate,
+    /// How many of what it rests on.
+    pub of: String,
+}
+
+/// A table of truth against found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Confusion {
+    /// What is counted.
+    pub title: &'static str,
+    /// Names of the rows: the truth.
+    pub rows: Vec<String>,
+    /// Names of the columns: what was found.
+    pub columns: Vec<String>,
+    /// Counts.
+    pub counts: Vec<Vec<usize>>,
+}
+
+/// All figures that the exams allow.
+pub(super) fn of(exams: &[Exam]) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    let mut add = |group, name, of: String, value: &dyn Fn(&[&Exam]) -> Option<f64>| {
+        if let Some(estimate) = bootstrap(exams, value) {
+            figures.push(Figure { group, name, estimate, of });
+        }
+    };
+    let all: Vec<&Exam> = exams.iter().collect();
+
+    let marked = format!("{} exams", exams.iter().filter(|e| e.bodies.is_some()).count());
+    let each = format!("{} bodies", of_bodies(&all).count());
+    add(BODIES, "Dice, bodies above S1", marked.clone(), &|exams| {
+        mean(exams.iter().filter_map(|e| Some(e.bodies.as_ref()?.dice)))
+    });
+    add(BODIES, "Dice, S1", marked.clone(), &|exams| {
+        mean(exams.iter().filter_map(|e| e.bodies.as_ref()?.s1_dice))
+    });
+    add(BODIES, "Dice, body by body", each.clone(), &|e| mean(of_bodies(e).map(|b| b.dice)));
+    add(BODIES, "surface distance, mean, mm", each.clone(), &|exams| {
+        mean(of_bodies(exams).filter_map(|b| b.surface_mm))
+    });
+    add(BODIES, "surface distance, 95th percentile, mm", each.clone(), &|exams| {
+        mean(of_bodies(exams).filter_map(|b| b.hausdorff95_mm))
+    });
+    add(BODIES, "missed or merged", each.clone(), &|exams| {
+        part(of_bodies(exams).map(|b| b.named.is_none() || b.merged))
+    });
+    add(BODIES, "named as in the truth", each, &|exams| {
+        part(of_bodies(exams).map(|b| b.named == Some(b.level)))
+    });
+    add(BODIES, "Dice, changed voxels", marked, &|exams| {
+        mean(exams.iter().filter_map(|e| e.modic_dice))
+    });
+
+    let placed = all.iter().filter(|e| e.discs.iter().any(|d| d.placed)).count();
+    add(LEVELS, "exams with every disc right", format!("{placed} exams"), &|exams| {
+        part(exams.iter().filter_map(|e| {
+            let mut placed = e.discs.iter().filter(|d| d.placed).peekable();
+            placed.peek()?;
+            Some(placed.all(|d| d.counted == Some(d.number)))
+        }))
+    });
+    add(LEVELS, "exams without a wrong name", format!("{placed} exams"), &|exams| {
+        part(exams.iter().filter_map(|e| {
+            let mut placed = e.discs.iter().filter(|d| d.placed).peekable();
+            placed.peek()?;
+            Some(placed.all(|d| d.counted.is_none_or(|n| n == d.number)))
+        }))
+    });
+    let discs = of_discs(&all).filter(|d| d.placed).count();
+    add(LEVELS, "discs right", format!("{discs} discs"), &|exams| {
+        part(of_discs(exams).filter(|d| d.placed).map(|d| d.counted == Some(d.number)))
+    });
+    let graded = format!("{} discs", graded(&all).count());
+    add(LEVELS, "graded discs that are seen", graded.clone(), &|e| {
+        part(self::graded(e).map(|(_, d)| d.seen))
+    });
+
+    let table = format!("{} endplates", counted(&all).count());
+    let there = format!("{} lesions", lesions(&all).count());
+    let hits = format!("{} found lesions", found_lesions(&all).count());
+    let of_endplates = |e: &[&Exam]| {
+        TwoByTwo::count(counted(e).map(|e| (e.truth.is_some(), e.found.is_some())))
+    };
+    add(ENDPLATES, "sensitivity", table.clone(), &|e| of_endplates(e).sensitivity());
+    add(ENDPLATES, "specificity", table.clone(), &|e| of_endplates(e).specificity());
+    add(ENDPLATES, "balanced accuracy", table.clone(), &|e| of_endplates(e).balanced_accuracy());
+    add(ENDPLATES, "kappa", table, &|e| of_endplates(e).kappa());
+    add(ENDPLATES, "false findings an exam", marked_exams(&all), &|exams| {
+        let known: Vec<_> = exams.iter().filter(|e| !e.endplates.is_empty()).collect();
+        mean(known.iter().map(|e| {
+            let wrong = |e: &&EndplateOutcome| e.truth.is_none() && e.found.is_some();
+            e.endplates.iter().filter(wrong).count() as f64
+        }))
+    });
+    add(ENDPLATES, "found with the right type", there, &|exams| {
+        part(lesions(exams).map(|(t, found)| found.is_some_and(|f| f.pattern == t.pattern)))
+    });
+    add(ENDPLATES, "type right where found", hits.clone(), &|exams| {
+        part(found_lesions(exams).map(|(truth, found)| truth.pattern == found.pattern))
+    });
+    add(ENDPLATES, "volume error, median, %", hits.clone(), &|exams| {
+        median(found_lesions(exams).map(|(t, f)| {
+            100.0 * (f.volume_mm3 - t.volume_mm3).abs() / t.volume_mm3
+        }))
+    });
+    add(ENDPLATES, "volume, found minus true, mean, mm³", hits.clone(), &|exams| {
+        mean(found_lesions(exams).map(|(t, f)| f.volume_mm3 - t.volume_mm3))
+    });
+    add(ENDPLATES, "height, found minus true, mean, points", hits, &|exams| {
+        mean(found_lesions(exams).map(|(t, f)| f.height_percent - t.height_percent))
+    });
+    let mixed = format!("{} found mixed lesions", mixed_errors(&all).count());
+    add(ENDPLATES, "mixed composition, largest error, median, points", mixed.clone(), &|e| {
+        median(mixed_errors(e))
+    });
+    add(ENDPLATES, "mixed composition within 10 points", mixed, &|exams| {
+        part(mixed_errors(exams).map(|error| error <= COMPOSITION_POINTS))
+    });
+
+    let of_graded =
+        |e: &[&Exam]| TwoByTwo::count(self::graded(e).map(|(g, d)| (g > 0, d.found.is_some())));
+    add(DISCS, "sensitivity", graded.clone(), &|e| of_graded(e).sensitivity());
+    add(DISCS, "specificity", graded.clone(), &|e| of_graded(e).specificity());
+    add(DISCS, "balanced accuracy", graded.clone(), &|e| of_graded(e).balanced_accuracy());
+    add(DISCS, "kappa", graded.clone(), &|e| of_graded(e).kappa());
+    add(DISCS, "kappa of grades, linear weights", graded.clone(), &|exams| {
+        let mut table = [[0; 4]; 4];
+        for (grade, disc) in self::graded(exams) {
+            if let Some(found) = type_of(disc.found.as_deref()) {
+                table[usize::from(grade)][found] += 1;
+            }
+        }
+        kappa(&table)
+    });
+    add(DISCS, "area under the ROC curve of the score", graded.clone(), &|exams| {
+        let scores: Vec<_> = self::graded(exams).map(|(g, d)| (g > 0, d.score)).collect();
+        auc(&scores)
+    });
+    add(DISCS, "calibration error of the score", graded, &|e| calibration::of_discs(e).error());
+    add(ENDPLATES, "calibration error of voxels", marked_exams(&all), &|exams| {
+        calibration::of_voxels(exams).error()
+    });
+    figures
+}
+
+fn marked_exams(exams: &[&Exam]) -> String {
+    format!("{} exams", exams.iter().filter(|e| !e.endplates.is_empty()).count())
+}
+
+fn part(these: impl IntoIterator<Item = bool>) -> Option<f64> {
+    let (yes, all) = these.into_iter().fold((0, 0), |(y, n), is| (y + usize::from(is), n + 1));
+    share(yes, all)
+}
+
+fn of_bodies<'a>(exams: &'a [&Exam]) -> impl Iterator<Item = &'a Body> {
+    exams.iter().filter_map(|e| e.bodies.as_ref()).flat_map(|b| &b.each)
+}
+
+fn of_discs<'a>(exams: &'a [&Exam]) -> impl Iterator<Item = &'a DiscOutcome> {
+    exams.iter().flat_map(|e| &e.discs)
+}
+
+/// Graded discs. Where an exam was refused nothing was found.
+fn graded<'a>(exams: &'a [&Exam]) -> impl Iterator<Item = (u8, &'a DiscOutcome)> {
+    of_discs(exams).filter_map(|d| Some((d.grade?, d)))
+}
+
+/// Endplates without a lesion, and those with one large enough.
+fn counted<'a>(exams: &'a [&Exam]) -> impl Iterator<Item = &'a EndplateOutcome> {
+    exams
+        .iter()
+        .flat_map(|e| &e.endplates)
+        .filter(|e| e.truth.as_ref().is_none_or(|t| t.volume_mm3 >= MIN_LESION_MM3))
+}
+
+fn lesions<'a>(exams: &'a [&Exam]) -> impl Iterator<Item = (&'a Change, Option<&'a Change>)> {
+    counted(exams).filter_map(|e| Some((e.truth.as_ref()?, e.found.as_ref())))
+}
+
+pub(super) fn found_lesions<'a>(
+    exams: &'a [&Exam],
+) -> impl Iterator<Item = (&'a Change, &'a Change)> {
+    lesions(exams).filter_map(|(truth, found)| Some((truth, found?)))
+}
+
+/// The largest error of a share, in points, of every mixed lesion that was found.
+fn mixed_errors(exams: &[&Exam]) -> impl Iterator<Item = f64> {
+    found_lesions(exams).filter(|(truth, _)| truth.pattern.contains('-')).map(|(truth, found)| {
+        let shares = truth.composition_percent.iter().zip(found.composition_percent);
+        shares.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    })
+}
+
+/// A pattern's first type, 0 for nothing found; `None` for indeterminate.
+fn type_of(pattern: Option<&str>) -> Option<usize> {
+    match pattern {
+        None => Some(0),
+        Some(p) => p.get(..1)?.parse().ok(),
+    }
+}
+
+/// Tables of truth against found: by endplate with mixed types apart, by disc as graded.
+pub(super) fn confusions(exams: &[Exam]) -> Vec<Confusion> {
+    let all: Vec<&Exam> = exams.iter().collect();
+    let name = |change: Option<&Change>| change.map_or("none", |c| c.pattern.as_str()).to_owned();
+    let endplates = counted(&all).map(|e| (name(e.truth.as_ref()), name(e.found.as_ref())));
+    let discs = graded(&all).map(|(grade, disc)| {
+        let grade = if grade == 0 { "none".to_owned() } else { grade.to_string() };
+        (grade, disc.found.clone().unwrap_or_else(|| "none".to_owned()))
+    });
+    [
+        table("Type by endplate: truth (rows) and found (columns)", endplates.collect()),
+        table("Type by disc: graded (rows) and found (columns)", discs.collect()),
+    ]
+    .into_iter()
+    .filter(|t| !t.rows.is_empty())
+    .collect()
+}
+
+fn table(title: &'static str, pairs: Vec<(String, String)>) -> Confusion {
+    // "none" first, then in the order of their names.
+    let sorted = |names: &mut dyn Iterator<Item = &String>| -> Vec<String> {
+        let names: BTreeSet<(bool, &String)> = names.map(|n| (n != "none", n)).collect();
+        names.into_iter().map(|(_, n)| n.clone()).collect()
+    };
+    let rows = sorted(&mut pairs.iter().map(|p| &p.0));
+    let columns = sorted(&mut pairs.iter().map(|p| &p.1));
+    let count = |row: &String, column: &String| {
+        pairs.iter().filter(|(truth, found)| truth == row && found == column).count()
+    };
+    let counts = rows.iter().map(|r| columns.iter().map(|c| count(r, c)).collect()).collect();
+    Confusion { title, rows, columns, counts }
+}

@@ -1,0 +1,77 @@
+//! The report as one page without any other file.
+
+use anyhow::Context;
+use minijinja::{AutoEscape, Environment, Value, context};
+
+use super::{Exam, Report, plots};
+
+/// The page.
+pub(super) fn page(report: &Report) -> anyhow::Result<String> {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.add_filter("fixed", |value: f64| format!("{value:.3}"));
+    let template = environment
+        .template_from_str(include_str!("report.html"))
+        .context("the report's template is broken")?;
+    let plots: Vec<Value> = plots::of(&report.exams, &report.calibration)?
+        .into_iter()
+        .map(|p| context! { caption => p.caption, svg => Value::from_safe_string(p.svg) })
+        .collect();
+    let groups: Vec<Value> = groups(report);
+    template
+        .render(context! {
+            report => Value::from_serialize(report),
+            groups,
+            plots,
+            refused => refused(&report.exams),
+            rare => rare_discs(&report.exams),
+            wrong_levels => wrong_levels(&report.exams),
+        })
+        .context("the report can't be written")
+}
+
+/// The figures by group, in their order.
+fn groups(report: &Report) -> Vec<Value> {
+    let mut names: Vec<&str> = report.figures.iter().map(|f| f.group).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+        .into_iter()
+        .map(|name| {
+            let of: Vec<_> = report.figures.iter().filter(|f| f.group == name).collect();
+            context! { name, figures => Value::from_serialize(of) }
+        })
+        .collect()
+}
+
+fn refused(exams: &[Exam]) -> Vec<Value> {
+    exams
+        .iter()
+        .filter_map(|e| Some(context! { patient => e.patient, reason => e.refused.as_ref()? }))
+        .collect()
+}
+
+/// Discs graded 1 or 3, one by one: too few for a rate.
+fn rare_discs(exams: &[Exam]) -> Vec<Value> {
+    exams
+        .iter()
+        .flat_map(|e| e.discs.iter().map(move |d| (e, d)))
+        .filter(|(_, d)| matches!(d.grade, Some(1 | 3..)))
+        .map(|(e, d)| {
+            context! {
+                patient => e.patient, disc => d.number, grade => d.grade,
+                found => d.found.as_deref().unwrap_or("none"), score => d.score, seen => d.seen,
+            }
+        })
+        .collect()
+}
+
+/// Discs whose place is known and that got another number or none.
+fn wrong_levels(exams: &[Exam]) -> Vec<Value> {
+    exams
+        .iter()
+        .flat_map(|e| e.discs.iter().map(move |d| (e, d)))
+        .filter(|(_, d)| d.placed && d.counted != Some(d.number))
+        .map(|(e, d)| context! { patient => e.patient, disc => d.number, counted => d.counted })
+        .collect()
+}

@@ -1,0 +1,182 @@
+//! Evaluate: how good is the program on a labelled data set?
+//!
+//! Owns: running the shipped way (the stages from volumes on) over a data set, comparing what comes out with what
+//! is known, figures with intervals over patients, and the report as JSON and HTML. Chooses nothing: thresholds and
+//! bundles are those that the daemon uses. What a data set doesn't know isn't said.
+
+mod bodies;
+mod calibration;
+mod changes;
+mod figures;
+mod html;
+mod plots;
+mod statistics;
+
+use std::path::Path;
+
+use anyhow::Context;
+use serde::Serialize;
+
+pub use bodies::{Bodies, Body};
+pub use calibration::Reliability;
+pub use changes::{Change, DiscOutcome, EndplateOutcome, MIN_LESION_MM3};
+pub use figures::{Confusion, Figure};
+pub use statistics::{Estimate, TwoByTwo};
+
+use crate::analysis::Analyser;
+use crate::dataset::{Case, Dataset};
+use crate::report::BundleUsed;
+use crate::segment::SegmentError;
+
+/// What became of one patient's exam.
+#[derive(Debug, Clone, Serialize)]
+pub struct Exam {
+    /// As the data set names the patient.
+    pub patient: String,
+    /// Why there is no result, if there is none.
+    pub refused: Option<String>,
+    /// Vertebral bodies, where the truth marks them.
+    pub bodies: Option<Bodies>,
+    /// Dice of all changed voxels, of whatever type, where the truth marks them and there are any.
+    pub modic_dice: Option<f64>,
+    /// Endplates, where all Modic changes are known.
+    pub endplates: Vec<EndplateOutcome>,
+    /// Discs that are graded or whose place is known.
+    pub discs: Vec<DiscOutcome>,
+    /// The result's quality flags.
+    pub quality: Vec<String>,
+    /// Probabilities of the voxels of vertebral bodies against the truth.
+    #[serde(skip)]
+    pub voxels: Reliability,
+}
+
+/// All that is said about a data set.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// This program's version.
+    pub program: &'static str,
+    /// The networks that were used.
+    pub bundles: Vec<BundleUsed>,
+    /// The data set's folder, its last component only.
+    pub dataset: String,
+    /// The split that was evaluated; all patients where none was chosen.
+    pub split: Option<String>,
+    /// Figures, in groups.
+    pub figures: Vec<Figure>,
+    /// Tables of truth against found.
+    pub confusions: Vec<Confusion>,
+    /// Probability against frequency: of voxels, of discs.
+    pub calibration: Vec<(&'static str, Reliability)>,
+    /// Patient by patient.
+    pub exams: Vec<Exam>,
+}
+
+/// Runs the program over one case and compares.
+///
+/// # Errors
+/// A network fails; an exam in which no spine is seen is an outcome, not an error.
+pub fn examine(analyser: &mut Analyser, case: Case) -> Result<Exam, SegmentError> {
+    let Case { patient, t1, t2, truth } = case;
+    let mut exam = Exam {
+        patient,
+        refused: None,
+        bodies: None,
+        modic_dice: None,
+        endplates: Vec::new(),
+        discs: Vec::new(),
+        quality: Vec::new(),
+        voxels: Reliability::default(),
+    };
+    let examined = match analyser.examine(&t1, t2) {
+        Ok(examined) => examined,
+        Err(refused @ (SegmentError::NoVertebrae | SegmentError::Marrow { .. })) => {
+            exam.refused = Some(refused.to_string());
+            return Ok(exam);
+        }
+        Err(error) => return Err(error),
+    };
+    let (segmentation, result) = (&examined.segmentation, &examined.result);
+    exam.quality = result.quality.iter().map(|flag| flag.as_str().to_owned()).collect();
+    if let Some(bodies) = &truth.bodies {
+        exam.bodies = Some(bodies::compare(bodies.view(), &result.spine, &t1.grid));
+        if let Some(modic) = &truth.modic {
+            for ((body, modic), p) in bodies.iter().zip(modic).zip(&segmentation.modic_probability) {
+                if *body != 0 {
+                    exam.voxels.add(f64::from(*p), *modic != 0);
+                }
+            }
+        }
+    }
+    if let Some(modic) = &truth.modic {
+        let count = |of: &dyn Fn(u8, u8) -> bool| {
+            modic.iter().zip(&result.map).filter(|(a, b)| of(**a, **b)).count()
+        };
+        let both = count(&|a, b| a != 0 && b != 0);
+        let sum = count(&|a, _| a != 0) + count(&|_, b| b != 0);
+        exam.modic_dice = statistics::share(2 * both, sum);
+    }
+    exam.endplates = changes::endplates(&truth, result);
+    exam.discs = changes::discs(&truth, segmentation, result);
+    Ok(exam)
+}
+
+/// Runs the program over a data set; `on_exam` is called after each exam.
+///
+/// # Errors
+/// A file of the data set is missing or damaged, or a network fails.
+pub fn evaluate(
+    dataset: &Dataset,
+    analyser: &mut Analyser,
+    on_exam: &mut dyn FnMut(),
+) -> anyhow::Result<Vec<Exam>> {
+    let mut exams = Vec::new();
+    for patient in &dataset.patients {
+        let exam = examine(analyser, dataset.case(patient)?)
+            .with_context(|| format!("can't analyse patient {patient}"))?;
+        exams.push(exam);
+        on_exam();
+    }
+    Ok(exams)
+}
+
+impl Report {
+    /// Sums the exams up.
+    pub fn new(
+        bundles: Vec<BundleUsed>,
+        dataset: &Path,
+        split: Option<String>,
+        exams: Vec<Exam>,
+    ) -> Report {
+        Report {
+            program: env!("CARGO_PKG_VERSION"),
+            bundles,
+            dataset: dataset.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            split,
+            figures: figures::of(&exams),
+            confusions: figures::confusions(&exams),
+            calibration: calibration::of(&exams),
+            exams,
+        }
+    }
+
+    /// A figure's estimate by its group and name.
+    pub fn estimate(&self, group: &str, name: &str) -> Option<Estimate> {
+        self.figures.iter().find(|f| f.group == group && f.name == name).map(|f| f.estimate)
+    }
+
+    /// Writes `report.json` and `report.html` (plots included) into a folder.
+    ///
+    /// # Errors
+    /// The folder can't be written.
+    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("can't make {}", folder.display()))?;
+        let json = serde_json::to_vec_pretty(self)?;
+        for (name, content) in [("report.json", json), ("report.html", html::page(self)?.into())] {
+            let path = folder.join(name);
+            crate::store::write_atomically(&path, &content)
+                .with_context(|| format!("can't write {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
