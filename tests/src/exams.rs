@@ -1,11 +1,12 @@
-//! Exams to send: phantoms, phantoms with a defect, and real pairs wrapped as DICOM.
+//! Exams to send: phantoms, phantoms with a defect, and exams of a data set as DICOM.
 
 use std::path::{Path, PathBuf};
 
 use dicom::core::{DataElement, PrimitiveValue, VR, dicom_value};
-use dicom::dictionary_std::{tags, uids};
-use dicom::object::{FileMetaTableBuilder, InMemDicomObject, open_file};
-use modicd::phantom::{Settings, generate, write_dicom};
+use dicom::dictionary_std::tags;
+use dicom::object::{InMemDicomObject, open_file};
+use modicd::dataset::Dataset;
+use modicd::phantom::{Protocol, SeriesPair, Settings, Timing, generate, write_dicom, write_pair};
 
 /// A phantom exam on disk as `t1/` and `t2/` below `folder`.
 pub struct Exam {
@@ -141,144 +142,19 @@ fn spoil(object: &mut InMemDicomObject, defect: Defect) {
     }
 }
 
-/// One patient of the SPIDER pairs.
-pub struct SpiderPatient {
-    /// The data set's number for the patient.
-    pub patient: String,
-    /// Whether T1 and T2 have one matrix and lie within a pixel or so of each other.
-    pub aligned: bool,
-    /// Modic grades 0 to 3 of the discs, from L5-S1 up.
-    pub grades: Vec<u8>,
-}
-
-/// The patients of the SPIDER pairs at `spider`, in file order.
-pub fn spider_patients(spider: &Path) -> Vec<SpiderPatient> {
-    pairs(spider)
-        .into_iter()
-        .map(|row| SpiderPatient {
-            patient: row["patient"].clone(),
-            aligned: row["same_matrix"] == "True" && row["same_spacing"] == "True",
-            grades: row["modic_per_disc_from_L5S1"]
-                .split_whitespace()
-                .map(|g| g.parse().expect("a grade is a digit"))
-                .collect(),
-        })
-        .collect()
-}
-
-type Row = std::collections::BTreeMap<String, String>;
-
-fn pairs(spider: &Path) -> Vec<Row> {
-    let text = std::fs::read_to_string(spider.join("pairs.csv")).expect("pairs.csv is readable");
-    let mut lines = text.lines().map(split_csv);
-    let names = lines.next().expect("pairs.csv has a head");
-    lines.map(|cells| names.iter().cloned().zip(cells).collect()).collect()
-}
-
-/// Cells of one line; a quoted cell may hold commas.
-fn split_csv(line: &str) -> Vec<String> {
-    let mut cells = vec![String::new()];
-    let mut quoted = false;
-    for c in line.chars() {
-        match c {
-            '"' => quoted = !quoted,
-            ',' if !quoted => cells.push(String::new()),
-            c => cells.last_mut().expect("there is always a cell").push(c),
-        }
-    }
-    cells
-}
-
-/// Pictures of the set that lie feet up, one a line.
-const UPSIDE_DOWN: &str = include_str!("../../models/training/upside_down.txt");
-
-/// Wraps one patient's mid-sagittal T1 and T2 as two MR series of one slice each below `folder`.
+/// Writes one patient's exam of a data set as two MR series below `folder`.
 ///
-/// Only the picture, its spacing and TR/TE are real; the place in the patient is made up.
-pub fn spider_pair(spider: &Path, patient: &str, folder: &Path) {
-    let row = pairs(spider)
-        .into_iter()
-        .find(|row| row["patient"] == patient)
-        .expect("the patient is in pairs.csv");
-    for (number, weighting) in [(1u16, "t1"), (2, "t2")] {
-        let name = &row[weighting];
-        let mut picture = image::open(spider.join("pairs").join(name))
-            .expect("the picture is readable")
-            .into_luma8();
-        if UPSIDE_DOWN.lines().any(|line| line == name) {
-            image::imageops::flip_vertical_in_place(&mut picture);
-        }
-        let spacing = row[&format!("{weighting}_spacing")].trim_matches(['[', ']']).to_owned();
-        let spacing: Vec<f64> =
-            spacing.split(',').map(|s| s.trim().parse().expect("a spacing is a number")).collect();
-        let (columns, rows) = picture.dimensions();
-        let uid = |last: u16| format!("1.2.826.0.1.3680043.10.999.{patient}.{number}.{last}");
-        let position = [
-            0.0,
-            -0.5 * f64::from(columns - 1) * spacing[1],
-            0.5 * f64::from(rows - 1) * spacing[0],
-        ];
-        let text = |tag, vr, value: &str| DataElement::new(tag, vr, dicom_value!(Str, value));
-        let several = |tag, values: Vec<String>| {
-            DataElement::new(tag, VR::DS, PrimitiveValue::Strs(values.into()))
-        };
-        let short = |tag, value: u16| DataElement::new(tag, VR::US, dicom_value!(U16, [value]));
-        let mut object = InMemDicomObject::from_element_iter([
-            text(tags::SOP_CLASS_UID, VR::UI, uids::MR_IMAGE_STORAGE),
-            text(tags::SOP_INSTANCE_UID, VR::UI, &uid(1)),
-            text(
-                tags::STUDY_INSTANCE_UID,
-                VR::UI,
-                &format!("1.2.826.0.1.3680043.10.999.{patient}"),
-            ),
-            text(tags::SERIES_INSTANCE_UID, VR::UI, &uid(0)),
-            text(
-                tags::FRAME_OF_REFERENCE_UID,
-                VR::UI,
-                &format!("1.2.826.0.1.3680043.10.999.{patient}.9"),
-            ),
-            text(tags::MODALITY, VR::CS, "MR"),
-            text(tags::BODY_PART_EXAMINED, VR::CS, "LSPINE"),
-            text(tags::SERIES_NUMBER, VR::IS, &number.to_string()),
-            text(tags::INSTANCE_NUMBER, VR::IS, "1"),
-            text(tags::PATIENT_AGE, VR::AS, "050Y"),
-            text(tags::SCANNING_SEQUENCE, VR::CS, "SE"),
-            text(tags::REPETITION_TIME, VR::DS, &row[&format!("{weighting}_TR")]),
-            text(tags::ECHO_TIME, VR::DS, &row[&format!("{weighting}_TE")]),
-            text(tags::SLICE_THICKNESS, VR::DS, "4"),
-            several(tags::PIXEL_SPACING, spacing.iter().map(|s| format!("{s:.6}")).collect()),
-            several(
-                tags::IMAGE_ORIENTATION_PATIENT,
-                ["0", "1", "0", "0", "0", "-1"].map(str::to_owned).to_vec(),
-            ),
-            several(
-                tags::IMAGE_POSITION_PATIENT,
-                position.iter().map(|p| format!("{p:.4}")).collect(),
-            ),
-            short(tags::ROWS, rows as u16),
-            short(tags::COLUMNS, columns as u16),
-            short(tags::BITS_ALLOCATED, 8),
-            short(tags::BITS_STORED, 8),
-            short(tags::HIGH_BIT, 7),
-            short(tags::PIXEL_REPRESENTATION, 0),
-            short(tags::SAMPLES_PER_PIXEL, 1),
-            text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2"),
-        ]);
-        let mut pixels = picture.into_raw();
-        if pixels.len() % 2 == 1 {
-            pixels.push(0);
-        }
-        object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(pixels.into())));
-        let file = object
-            .with_meta(
-                FileMetaTableBuilder::new()
-                    .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
-                    .media_storage_sop_class_uid(uids::MR_IMAGE_STORAGE)
-                    .media_storage_sop_instance_uid(uid(1)),
-            )
-            .expect("the object has what its meta needs");
-        let series = folder.join(weighting);
-        std::fs::create_dir_all(&series).expect("the test's folder is writable");
-        file.write_to_file(series.join("1.dcm")).expect("the test's folder is writable");
-    }
+/// Pictures and spacing are the patient's; timings and everything else are a phantom's.
+pub fn dataset_exam(dataset: &Dataset, patient: &str, folder: &Path) -> Exam {
+    let case = dataset.case(patient).expect("the data set is whole");
+    let pair = SeriesPair {
+        volumes: [&case.t1, &case.t2],
+        protocol: Protocol {
+            field_t: 1.5,
+            timing: [Timing { tr_ms: 550.0, te_ms: 10.0 }, Timing { tr_ms: 3500.0, te_ms: 100.0 }],
+        },
+        slice_thickness_mm: 4.0,
+    };
+    write_pair(&pair, 0, folder).expect("the test's folder is writable");
+    Exam { folder: folder.to_owned() }
 }

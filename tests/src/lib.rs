@@ -9,7 +9,7 @@ mod peers;
 mod process;
 
 pub use daemon::Daemon;
-pub use exams::{Defect, Exam, SpiderPatient, spider_pair, spider_patients};
+pub use exams::{Defect, Exam, dataset_exam};
 pub use peers::{
     Broker, Received, Subscriber, dciodvfy_errors, echoscu, storescu, storescu_command,
 };

@@ -1,10 +1,10 @@
 //! The whole way with real peers: dcmtk sends, mosquitto distributes, mosquitto_sub listens.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use modicd_tests::{
-    Broker, Daemon, Exam, Subscriber, echoscu, spider_pair, spider_patients, storescu,
-};
+use modicd::dataset::Dataset;
+use modicd_tests::{Broker, Daemon, Exam, Subscriber, dataset_exam, echoscu, storescu};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -102,7 +102,7 @@ fn a_late_slice_makes_a_new_revision() {
 
 #[test]
 fn a_real_pair_sent_by_storescu_becomes_a_finding() {
-    let Some(spider) = std::env::var_os("MODICD_SPIDER").map(std::path::PathBuf::from) else {
+    let Some(spider) = std::env::var_os("MODICD_SPIDER").map(PathBuf::from) else {
         println!("MODICD_SPIDER isn't set: no real data, nothing to do");
         return;
     };
@@ -110,11 +110,9 @@ fn a_real_pair_sent_by_storescu_becomes_a_finding() {
     let broker = Broker::start(folder.path());
     let subscriber = Subscriber::start(&broker);
     let daemon = Daemon::start(folder.path(), broker.port, "[study]\nmin_slices = 1\n");
-    let patients = spider_patients(&spider);
-    let patient = &patients.iter().find(|p| p.aligned).unwrap().patient;
-    let exam = folder.path().join("exam");
-    spider_pair(&spider, patient, &exam);
-    let sent = storescu(daemon.dicom_port, &[], &exam);
+    let dataset = Dataset::open(&spider).unwrap();
+    let exam = dataset_exam(&dataset, &dataset.patients[0], &folder.path().join("exam"));
+    let sent = storescu(daemon.dicom_port, &[], &exam.folder);
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     let finding = subscriber.wait_for("/latest/finding", 1, LIMIT);
     assert!(finding["levels"].as_array().unwrap().len() >= 5, "{finding}");

@@ -234,11 +234,7 @@ impl Voxel for u16 {
 }
 
 /// Writes voxels `[slice, row, column]` compressed; columns are the file's fastest axis.
-pub fn write<T: Voxel>(
-    path: &Path,
-    data: ArrayView3<T>,
-    grid: &Grid,
-) -> Result<(), DatasetError> {
+pub fn write<T: Voxel>(path: &Path, data: ArrayView3<T>, grid: &Grid) -> Result<(), DatasetError> {
     let stored = [2, 1, 0];
     let words = |values: &mut dyn Iterator<Item = String>| values.collect::<Vec<_>>().join(" ");
     let header = format!(

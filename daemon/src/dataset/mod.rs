@@ -215,7 +215,14 @@ mod tests {
     fn small() -> Settings {
         let pixel_mm = 280.0 / 160.0;
         let healthy_share = 0.0;
-        Settings { slices: 9, rows: 160, columns: 160, pixel_mm, healthy_share, ..Default::default() }
+        Settings {
+            slices: 9,
+            rows: 160,
+            columns: 160,
+            pixel_mm,
+            healthy_share,
+            ..Default::default()
+        }
     }
 
     #[test]

@@ -66,7 +66,8 @@ pub(super) fn of_patient<T: DeserializeOwned>(
         return Ok(Vec::new());
     }
     let table = |source| DatasetError::Table { path: path.to_owned(), source };
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(table)?;
+    let mut reader =
+        csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(table)?;
     let header = reader.headers().map_err(table)?.clone();
     let column = header.iter().position(|name| name == "Patient").unwrap_or(0);
     let mut rows = Vec::new();
@@ -82,7 +83,8 @@ pub(super) fn of_patient<T: DeserializeOwned>(
 /// The patients of one split.
 pub(super) fn members(path: &Path, split: &str) -> Result<BTreeSet<String>, DatasetError> {
     let table = |source| DatasetError::Table { path: path.to_owned(), source };
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(table)?;
+    let mut reader =
+        csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(table)?;
     let mut members = BTreeSet::new();
     for row in reader.deserialize::<(String, String)>() {
         let (patient, of) = row.map_err(table)?;

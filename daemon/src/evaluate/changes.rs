@@ -203,7 +203,8 @@ mod tests {
     #[test]
     fn slivers_are_no_bodies() {
         let mut bodies = Array3::zeros((1, 40, 10));
-        for (value, rows) in [(1, 0..10), (2, 10..20), (3, 20..30), (4, 30..32), (UNKNOWN, 32..40)] {
+        for (value, rows) in [(1, 0..10), (2, 10..20), (3, 20..30), (4, 30..32), (UNKNOWN, 32..40)]
+        {
             bodies.slice_mut(ndarray::s![.., rows, ..]).fill(value);
         }
         assert_eq!(whole_levels(&bodies), [Level::S1, Level::L5, Level::L4]);

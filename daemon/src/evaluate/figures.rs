@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::changes::{Change, DiscOutcome, EndplateOutcome, MIN_LESION_MM3};
 use super::statistics::{Estimate, TwoByTwo, auc, bootstrap, kappa, mean, median, share};
-use super::{Body, Exam, calibration};
+use super::{Body, Disturbance, Exam, calibration};
 
 /// Composition that is off by no more than this is right, points of %.
 const COMPOSITION_POINTS: f64 = 10.0;
@@ -15,6 +15,7 @@ pub(super) const BODIES: &str = "Vertebral bodies";
 pub(super) const LEVELS: &str = "Levels";
 pub(super) const ENDPLATES: &str = "Modic changes by endplate";
 pub(super) const DISCS: &str = "Modic changes by disc";
+pub(super) const ROBUSTNESS: &str = "Findings that stay the same";
 
 /// One figure.
 #[derive(Debug, Clone, Serialize)]
@@ -104,9 +105,8 @@ pub(super) fn of(exams: &[Exam]) -> Vec<Figure> {
     let table = format!("{} endplates", counted(&all).count());
     let there = format!("{} lesions", lesions(&all).count());
     let hits = format!("{} found lesions", found_lesions(&all).count());
-    let of_endplates = |e: &[&Exam]| {
-        TwoByTwo::count(counted(e).map(|e| (e.truth.is_some(), e.found.is_some())))
-    };
+    let of_endplates =
+        |e: &[&Exam]| TwoByTwo::count(counted(e).map(|e| (e.truth.is_some(), e.found.is_some())));
     add(ENDPLATES, "sensitivity", table.clone(), &|e| of_endplates(e).sensitivity());
     add(ENDPLATES, "specificity", table.clone(), &|e| of_endplates(e).specificity());
     add(ENDPLATES, "balanced accuracy", table.clone(), &|e| of_endplates(e).balanced_accuracy());
@@ -125,9 +125,10 @@ pub(super) fn of(exams: &[Exam]) -> Vec<Figure> {
         part(found_lesions(exams).map(|(truth, found)| truth.pattern == found.pattern))
     });
     add(ENDPLATES, "volume error, median, %", hits.clone(), &|exams| {
-        median(found_lesions(exams).map(|(t, f)| {
-            100.0 * (f.volume_mm3 - t.volume_mm3).abs() / t.volume_mm3
-        }))
+        median(
+            found_lesions(exams)
+                .map(|(t, f)| 100.0 * (f.volume_mm3 - t.volume_mm3).abs() / t.volume_mm3),
+        )
     });
     add(ENDPLATES, "volume, found minus true, mean, mm³", hits.clone(), &|exams| {
         mean(found_lesions(exams).map(|(t, f)| f.volume_mm3 - t.volume_mm3))
@@ -166,6 +167,17 @@ pub(super) fn of(exams: &[Exam]) -> Vec<Figure> {
     add(ENDPLATES, "calibration error of voxels", marked_exams(&all), &|exams| {
         calibration::of_voxels(exams).error()
     });
+    for (index, (name, _)) in Disturbance::ALL.into_iter().enumerate() {
+        let tried = |exams: &[&Exam]| -> (usize, usize) {
+            let outcomes = exams.iter().filter_map(|e| e.robustness.get(index));
+            outcomes.fold((0, 0), |(same, all), o| (same + o.same, all + o.all()))
+        };
+        let of = format!("{} findings", tried(&all).1);
+        add(ROBUSTNESS, name, of, &|exams| {
+            let (same, all) = tried(exams);
+            share(same, all)
+        });
+    }
     figures
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use minijinja::{AutoEscape, Environment, Value, context};
 
-use super::{Exam, Report, plots};
+use super::{DiscOutcome, Exam, Report, plots};
 
 /// The page.
 pub(super) fn page(report: &Report) -> anyhow::Result<String> {
@@ -25,6 +25,7 @@ pub(super) fn page(report: &Report) -> anyhow::Result<String> {
             plots,
             refused => refused(&report.exams),
             rare => rare_discs(&report.exams),
+            worst => worst(&report.exams),
             wrong_levels => wrong_levels(&report.exams),
         })
         .context("the report can't be written")
@@ -62,6 +63,29 @@ fn rare_discs(exams: &[Exam]) -> Vec<Value> {
                 patient => e.patient, disc => d.number, grade => d.grade,
                 found => d.found.as_deref().unwrap_or("none"), score => d.score, seen => d.seen,
             }
+        })
+        .collect()
+}
+
+/// How many exams [`worst`] names.
+const WORST: usize = 10;
+
+/// The exams with most graded discs that were missed or wrongly found.
+fn worst(exams: &[Exam]) -> Vec<Value> {
+    let numbers = |exam: &Exam, graded: bool| -> Vec<usize> {
+        let differs = |d: &&DiscOutcome| {
+            d.grade.is_some_and(|g| (g > 0) == graded) && d.found.is_some() != graded
+        };
+        exam.discs.iter().filter(differs).map(|d| d.number).collect()
+    };
+    let mut all: Vec<_> = exams.iter().map(|e| (e, numbers(e, true), numbers(e, false))).collect();
+    all.retain(|(_, missed, wrong)| !missed.is_empty() || !wrong.is_empty());
+    all.sort_by_key(|(_, missed, wrong)| std::cmp::Reverse(missed.len() + wrong.len()));
+    all.truncate(WORST);
+    all.into_iter()
+        .map(|(e, missed, wrong)| {
+            let quality = e.quality.join(", ");
+            context! { patient => e.patient, missed, wrong, quality }
         })
         .collect()
 }

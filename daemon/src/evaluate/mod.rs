@@ -10,6 +10,7 @@ mod changes;
 mod figures;
 mod html;
 mod plots;
+mod robustness;
 mod statistics;
 
 use std::path::Path;
@@ -21,11 +22,14 @@ pub use bodies::{Bodies, Body};
 pub use calibration::Reliability;
 pub use changes::{Change, DiscOutcome, EndplateOutcome, MIN_LESION_MM3};
 pub use figures::{Confusion, Figure};
+pub use robustness::{Disturbance, Robustness};
 pub use statistics::{Estimate, TwoByTwo};
 
 use crate::analysis::Analyser;
 use crate::dataset::{Case, Dataset};
-use crate::report::BundleUsed;
+use crate::domain::{Endplate, Level};
+use crate::modic::Vertebra;
+use crate::report::{self, BundleUsed};
 use crate::segment::SegmentError;
 
 /// What became of one patient's exam.
@@ -43,6 +47,12 @@ pub struct Exam {
     pub endplates: Vec<EndplateOutcome>,
     /// Discs that are graded or whose place is known.
     pub discs: Vec<DiscOutcome>,
+    /// The program's vertebrae from the lowest up, with the middles of their bodies, LPS mm.
+    pub vertebrae: Vec<(Level, [f64; 3])>,
+    /// What was found: the largest finding of each endplate.
+    pub findings: Vec<(Endplate, String)>,
+    /// How findings fared under disturbances, where that was asked for.
+    pub robustness: Vec<Robustness>,
     /// The result's quality flags.
     pub quality: Vec<String>,
     /// Probabilities of the voxels of vertebral bodies against the truth.
@@ -71,11 +81,20 @@ pub struct Report {
     pub exams: Vec<Exam>,
 }
 
+/// What is done beyond comparing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// Draw each result in this folder, as `{patient}.png`.
+    pub pictures: Option<&'a Path>,
+    /// Analyse each exam under every [`Disturbance`] too.
+    pub robustness: bool,
+}
+
 /// Runs the program over one case and compares.
 ///
 /// # Errors
-/// A network fails; an exam in which no spine is seen is an outcome, not an error.
-pub fn examine(analyser: &mut Analyser, case: Case) -> Result<Exam, SegmentError> {
+/// A network fails or the picture can't be written; an exam in which no spine is seen is an outcome, not an error.
+pub fn examine(analyser: &mut Analyser, case: Case, options: Options<'_>) -> anyhow::Result<Exam> {
     let Case { patient, t1, t2, truth } = case;
     let mut exam = Exam {
         patient,
@@ -84,23 +103,40 @@ pub fn examine(analyser: &mut Analyser, case: Case) -> Result<Exam, SegmentError
         modic_dice: None,
         endplates: Vec::new(),
         discs: Vec::new(),
+        vertebrae: Vec::new(),
+        findings: Vec::new(),
+        robustness: Vec::new(),
         quality: Vec::new(),
         voxels: Reliability::default(),
     };
+    let untouched = options.robustness.then(|| t2.clone());
     let examined = match analyser.examine(&t1, t2) {
         Ok(examined) => examined,
         Err(refused @ (SegmentError::NoVertebrae | SegmentError::Marrow { .. })) => {
             exam.refused = Some(refused.to_string());
             return Ok(exam);
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
+    if let Some(folder) = options.pictures {
+        let path = folder.join(format!("{}.png", exam.patient));
+        report::write_picture(&path, &t1, &examined.t2, &examined.result)?;
+    }
+    exam.findings = robustness::by_endplate(&examined.result.findings);
+    if let Some(t2) = untouched {
+        exam.robustness = robustness::measure(analyser, &t1, &t2, &exam.findings)?;
+    }
     let (segmentation, result) = (&examined.segmentation, &examined.result);
+    let place = |v: &Vertebra| {
+        t1.grid.to_patient(std::array::from_fn(|k| v.centre[k] / t1.grid.spacing[k]))
+    };
+    exam.vertebrae = result.spine.vertebrae.iter().map(|v| (v.level, place(v))).collect();
     exam.quality = result.quality.iter().map(|flag| flag.as_str().to_owned()).collect();
     if let Some(bodies) = &truth.bodies {
         exam.bodies = Some(bodies::compare(bodies.view(), &result.spine, &t1.grid));
         if let Some(modic) = &truth.modic {
-            for ((body, modic), p) in bodies.iter().zip(modic).zip(&segmentation.modic_probability) {
+            for ((body, modic), p) in bodies.iter().zip(modic).zip(&segmentation.modic_probability)
+            {
                 if *body != 0 {
                     exam.voxels.add(f64::from(*p), *modic != 0);
                 }
@@ -123,15 +159,16 @@ pub fn examine(analyser: &mut Analyser, case: Case) -> Result<Exam, SegmentError
 /// Runs the program over a data set; `on_exam` is called after each exam.
 ///
 /// # Errors
-/// A file of the data set is missing or damaged, or a network fails.
+/// A file of the data set is missing or damaged, a network fails, or a picture can't be written.
 pub fn evaluate(
     dataset: &Dataset,
     analyser: &mut Analyser,
+    options: Options<'_>,
     on_exam: &mut dyn FnMut(),
 ) -> anyhow::Result<Vec<Exam>> {
     let mut exams = Vec::new();
     for patient in &dataset.patients {
-        let exam = examine(analyser, dataset.case(patient)?)
+        let exam = examine(analyser, dataset.case(patient)?, options)
             .with_context(|| format!("can't analyse patient {patient}"))?;
         exams.push(exam);
         on_exam();

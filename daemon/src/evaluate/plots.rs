@@ -41,11 +41,8 @@ pub(super) fn of(exams: &[Exam], calibration: &[(&str, Reliability)]) -> anyhow:
             })?,
         });
     }
-    let scores: Vec<(bool, f64)> = all
-        .iter()
-        .flat_map(|e| &e.discs)
-        .filter_map(|d| Some((d.grade? > 0, d.score)))
-        .collect();
+    let scores: Vec<(bool, f64)> =
+        all.iter().flat_map(|e| &e.discs).filter_map(|d| Some((d.grade? > 0, d.score))).collect();
     if let Some(curve) = roc(&scores) {
         plots.push(Plot {
             caption: "ROC curve of the discs' score; the cross is Gao et al. 2022".to_owned(),
@@ -60,8 +57,7 @@ pub(super) fn of(exams: &[Exam], calibration: &[(&str, Reliability)]) -> anyhow:
     plots.extend(bland_altman("volume, mm³", volumes)?);
     let heights = found_lesions(&all).map(|(t, f)| (t.height_percent, f.height_percent)).collect();
     plots.extend(bland_altman("height, % of the body", heights)?);
-    let mut dice: Vec<f64> =
-        all.iter().filter_map(|e| e.bodies.as_ref()).map(|b| b.dice).collect();
+    let mut dice: Vec<f64> = all.iter().filter_map(|e| e.bodies.as_ref()).map(|b| b.dice).collect();
     dice.sort_by(f64::total_cmp);
     if dice.len() > 1 {
         let low = dice[0].min(0.8);
@@ -117,13 +113,18 @@ fn bland_altman(what: &str, pairs: Vec<(f64, f64)>) -> anyhow::Result<Option<Plo
              {} lesions",
             points.len()
         ),
-        svg: draw(["mean of found and true", "found - true"], 0.0..right, -reach..reach, |chart| {
-            chart.draw_series(points.iter().map(|p| Circle::new(*p, 2, DATA.filled())))?;
-            for y in lines {
-                chart.draw_series(LineSeries::new([(0.0, y), (right, y)], OTHER))?;
-            }
-            Ok(())
-        })?,
+        svg: draw(
+            ["mean of found and true", "found - true"],
+            0.0..right,
+            -reach..reach,
+            |chart| {
+                chart.draw_series(points.iter().map(|p| Circle::new(*p, 2, DATA.filled())))?;
+                for y in lines {
+                    chart.draw_series(LineSeries::new([(0.0, y), (right, y)], OTHER))?;
+                }
+                Ok(())
+            },
+        )?,
     }))
 }
 
@@ -133,7 +134,10 @@ fn draw(
     y: Range<f64>,
     content: impl FnOnce(
         &mut Chart<'_, '_>,
-    ) -> Result<(), DrawingAreaErrorKind<<SVGBackend<'static> as DrawingBackend>::ErrorType>>,
+    ) -> Result<
+        (),
+        DrawingAreaErrorKind<<SVGBackend<'static> as DrawingBackend>::ErrorType>,
+    >,
 ) -> anyhow::Result<String> {
     let mut svg = String::new();
     {

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::Volume;
 
-use super::PhantomExam;
 use super::error::PhantomError;
+use super::{PhantomExam, Protocol};
 
 /// The day on which every phantom is examined.
 const DATE: &str = "20240102";
@@ -50,9 +50,30 @@ const SERIES: [Series; 2] = [
     },
 ];
 
+/// A pair of series that is written as one study.
+pub struct SeriesPair<'a> {
+    /// T1 and T2, each on its own grid; whole numbers from 0 to 65535.
+    pub volumes: [&'a Volume; 2],
+    /// Field strength and timings.
+    pub protocol: Protocol,
+    /// Thickness of the slices, mm.
+    pub slice_thickness_mm: f64,
+}
+
 /// Writes the exam of a seed as `t1/001.dcm` … and `t2/001.dcm` … (explicit VR little endian, 16 bit).
 pub fn write_dicom(exam: &PhantomExam, seed: u64, out_dir: &Path) -> Result<(), PhantomError> {
-    for (k, (series, volume)) in SERIES.iter().zip([&exam.t1, &exam.t2]).enumerate() {
+    let PhantomExam { t1, t2, protocol, slice_thickness_mm, .. } = exam;
+    let pair = SeriesPair {
+        volumes: [t1, t2],
+        protocol: *protocol,
+        slice_thickness_mm: *slice_thickness_mm,
+    };
+    write_pair(&pair, seed, out_dir)
+}
+
+/// Writes any pair of volumes likewise: a stand-in for the exam that they were taken from.
+pub fn write_pair(exam: &SeriesPair<'_>, seed: u64, out_dir: &Path) -> Result<(), PhantomError> {
+    for (k, (series, volume)) in SERIES.iter().zip(exam.volumes).enumerate() {
         let folder = out_dir.join(series.folder);
         fs::create_dir_all(&folder)
             .map_err(|source| PhantomError::Io { path: folder.clone(), source })?;
@@ -99,7 +120,7 @@ fn put_patient_and_study(object: &mut InMemDicomObject, seed: u64) {
     put(object, tags::REFERRING_PHYSICIAN_NAME, VR::PN, "");
 }
 
-fn put_series(object: &mut InMemDicomObject, exam: &PhantomExam, seed: u64, which: usize) {
+fn put_series(object: &mut InMemDicomObject, exam: &SeriesPair<'_>, seed: u64, which: usize) {
     let series = &SERIES[which];
     let timing = exam.protocol.timing[which];
     put(object, tags::MODALITY, VR::CS, "MR");
@@ -131,7 +152,7 @@ fn put_series(object: &mut InMemDicomObject, exam: &PhantomExam, seed: u64, whic
     put(object, tags::MAGNETIC_FIELD_STRENGTH, VR::DS, &exam.protocol.field_t.to_string());
 }
 
-fn put_slice(object: &mut InMemDicomObject, exam: &PhantomExam, volume: &Volume, slice: usize) {
+fn put_slice(object: &mut InMemDicomObject, exam: &SeriesPair<'_>, volume: &Volume, slice: usize) {
     let grid = &volume.grid;
     let [across, down, along] = grid.axes;
     let position = grid.to_patient([slice as f64, 0.0, 0.0]);

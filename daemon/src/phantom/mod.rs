@@ -28,7 +28,7 @@ use imaging::{Coil, Disturbance};
 use random::Draw;
 use scene::Scene;
 
-pub use dicom_files::write_dicom;
+pub use dicom_files::{SeriesPair, write_dicom, write_pair};
 pub use error::PhantomError;
 pub use settings::{Protocols, Settings};
 pub use tissue::{Protocol, Timing};

@@ -43,8 +43,7 @@ pub(super) fn render(scene: &Scene, grid: &Grid, thickness_mm: f64) -> ([Clean; 
     let clean = || Clean { water: Array3::zeros(dim), fat: Array3::zeros(dim) };
     let mut images = [clean(), clean()];
     let map = || Array3::<u8>::zeros(dim);
-    let mut maps =
-        Maps { tissue: map(), bodies: map(), discs: map(), modic: map(), lesion: map() };
+    let mut maps = Maps { tissue: map(), bodies: map(), discs: map(), modic: map(), lesion: map() };
     let share = 1.0 / SAMPLES.len() as f32;
     let in_slice = thickness_mm / grid.spacing[0];
     for s in 0..grid.shape[0] {

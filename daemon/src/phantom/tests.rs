@@ -24,8 +24,7 @@ fn coarse() -> Settings {
 }
 
 fn scene(seed: u64) -> Scene {
-    let protocol =
-        Protocol::draw(&mut Draw::new(seed, stream::ACQUISITION), Protocols::Usual);
+    let protocol = Protocol::draw(&mut Draw::new(seed, stream::ACQUISITION), Protocols::Usual);
     Scene::draw(&mut Draw::new(seed, stream::PATIENT), &coarse(), protocol)
 }
 

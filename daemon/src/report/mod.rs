@@ -41,5 +41,15 @@ pub fn write_pictures(
     result: &ModicResult,
 ) -> Result<(), ReportError> {
     map::write(&folder.join(MAP_FILE), result.map.view(), &t1.grid).map_err(ReportError::Map)?;
-    picture::draw(t1, t2, result).save(folder.join(PICTURE_FILE)).map_err(ReportError::Picture)
+    write_picture(&folder.join(PICTURE_FILE), t1, t2, result)
+}
+
+/// Writes the picture alone, as PNG. `t2` lies on T1's grid.
+pub fn write_picture(
+    path: &Path,
+    t1: &Volume,
+    t2: &Volume,
+    result: &ModicResult,
+) -> Result<(), ReportError> {
+    picture::draw(t1, t2, result).save(path).map_err(ReportError::Picture)
 }
