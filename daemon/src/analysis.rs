@@ -55,8 +55,6 @@ pub struct Analysis {
 
 /// What the program sees in a pair of volumes.
 pub struct Examined {
-    /// T2 on T1's grid.
-    pub t2: Volume,
     /// What the networks say.
     pub segmentation: Segmentation,
     /// What follows from it.
@@ -141,7 +139,8 @@ impl Analyser {
             Err(AssembleError::Refused(reason)) => return Ok(Err(refused(reason))),
             Err(AssembleError::Io(error)) => return Err(AnalysisError::Read(error)),
         };
-        let Examined { t2, result, .. } = match self.on_clock(&t1, t2, on_step, &mut clock) {
+        clock.stage("volume");
+        let Examined { segmentation, result } = match self.on_clock(&t1, t2, on_step, &mut clock) {
             Ok(examined) => examined,
             Err(SegmentError::NoVertebrae | SegmentError::Marrow { .. }) => {
                 return Ok(Err(refused(Reason::NoSpineSeen)));
@@ -158,7 +157,7 @@ impl Analyser {
             refused_series.clone(),
         );
         body.quality.extend(pair.quality.iter().map(|flag| flag.as_str().to_owned()));
-        Ok(Ok(Analysis { body, t1, t2, result, stages: clock.stages }))
+        Ok(Ok(Analysis { body, t1, t2: segmentation.t2, result, stages: clock.stages }))
     }
 
     /// The stages from volumes on, for those who have the volumes already: `t1` and `t2` each on its own grid.
@@ -176,14 +175,11 @@ impl Analyser {
         on_step: &mut dyn FnMut(),
         clock: &mut StageClock,
     ) -> Result<Examined, SegmentError> {
-        let covered = volume::covered(&t1.grid, &t2.grid);
-        let t2 = volume::resample_onto(&t2, &t1.grid);
-        clock.stage("volume");
-        let segmentation = self.segmenter.segment(t1, &t2, covered.view(), on_step)?;
+        let segmentation = self.segmenter.segment(t1, t2, on_step)?;
         clock.stage("segment");
         let result = modic::analyse(&segmentation, &self.modic);
         clock.stage("modic");
-        Ok(Examined { t2, segmentation, result })
+        Ok(Examined { segmentation, result })
     }
 
     fn fingerprint(&self, pair: &SeriesPair) -> std::io::Result<String> {

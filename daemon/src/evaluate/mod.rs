@@ -120,7 +120,7 @@ pub fn examine(analyser: &mut Analyser, case: Case, options: Options<'_>) -> any
     };
     if let Some(folder) = options.pictures {
         let path = folder.join(format!("{}.png", exam.patient));
-        report::write_picture(&path, &t1, &examined.t2, &examined.result)?;
+        report::write_picture(&path, &t1, &examined.segmentation.t2, &examined.result)?;
     }
     exam.findings = robustness::by_endplate(&examined.result.findings);
     if let Some(t2) = untouched {

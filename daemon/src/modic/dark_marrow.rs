@@ -31,6 +31,8 @@ mod tests {
         modic_probability.slice_mut(s![.., 8..15, 3..6]).fill(0.9);
         let segmentation = Segmentation {
             anatomy: Array3::zeros((1, 20, 10)),
+            t2: ones.clone(),
+            moved_mm: [0.0; 2],
             t1_ratio: ones.clone(),
             t2_ratio: ones,
             modic_probability,

@@ -44,6 +44,7 @@ coded_enum! {
     FewLevels "few_levels" "Fewer than five vertebrae above the sacrum are seen.";
     LevelGap "level_gap" "A body between two others was missed; its level was counted all the same.";
     BodiesDivided "bodies_divided" "Two bodies had grown together in the segmentation and were divided.";
+    T2Moved "t2_moved" "The patient moved between T1 and T2; T2 was moved back.";
     BothSidesOedema "both_sides_oedema" "Oedema over most of both bodies beside one disc: think of spondylodiscitis.";
     UncertainFinding "uncertain_finding" "The probability of a finding lies near the threshold.";
 }
@@ -61,6 +62,9 @@ pub fn analyse(segmentation: &Segmentation, config: &Config) -> ModicResult {
     let certain = segmentation.threshold + UNCERTAIN_BAND;
     if found.findings.iter().any(|f| f.probability < certain) {
         quality.push(QualityFlag::UncertainFinding);
+    }
+    if segmentation.moved_mm != [0.0; 2] {
+        quality.push(QualityFlag::T2Moved);
     }
     if both_sides_oedema(&found.findings) {
         quality.push(QualityFlag::BothSidesOedema);

@@ -35,6 +35,10 @@ pub mod anatomy {
 pub struct Segmentation {
     /// The class of each voxel, see [`anatomy`].
     pub anatomy: Array3<u8>,
+    /// T2 on T1's grid, the patient where they lay during T1.
+    pub t2: Volume,
+    /// By how much T2 was moved for that towards the head and the front, mm; 0 where the patient lay still.
+    pub moved_mm: [f64; 2],
     /// T1 divided by the marrow's reference signal: 1 is normal marrow.
     pub t1_ratio: Volume,
     /// T2 divided by the marrow's reference signal: 1 is normal marrow.

@@ -9,7 +9,7 @@ use ndarray::{Array2, Array3, ArrayView3, Axis, Zip, s, stack};
 use super::{MarrowField, SegmentError, Segmentation, anatomy, normalise};
 use crate::domain::Volume;
 use crate::mask;
-use crate::volume::{from_square_pixels, to_square_pixels};
+use crate::volume::{covered, from_square_pixels, resample_onto, shift_mm, to_square_pixels};
 
 /// Marrow counts as a reference this far inside the cortex, mm.
 pub const MARROW_DEPTH_MM: f64 = 2.0;
@@ -17,6 +17,10 @@ pub const MARROW_DEPTH_MM: f64 = 2.0;
 const CANDIDATE_MARGIN_MM: f64 = 2.0;
 /// Network 2 sees this much around the vertebral bodies, mm.
 const MARGIN_MM: f64 = 20.0;
+/// Whether the patient moved is told by what lies this near to the bodies, mm.
+const NEAR_MM: f64 = 8.0;
+/// Less than this is no move: chemical shift alone makes marrow seem to lie off by about as much, mm.
+const MOVED_MM: f64 = 1.5;
 /// Fewer voxels than this are no vertebral body, mm³.
 const MIN_BODIES_MM3: f64 = 1500.0;
 
@@ -56,16 +60,15 @@ impl Segmenter {
             .map(|b| (b.manifest().name.as_str(), b.manifest().version.as_str(), b.digest()))
     }
 
-    /// Segments one exam; `t2` lies on T1's grid, `covered` is false where T2 was not measured: there nothing
-    /// is found. `on_slice` is called twice for every slice.
+    /// Segments one exam; `t1` and `t2` each on its own grid. Nothing is found where T2 was not measured.
+    /// `on_slice` is called twice for every slice.
     ///
     /// # Errors
     /// No vertebral bodies are seen, a series is black where they lie, or a network fails.
     pub fn segment(
         &mut self,
         t1: &Volume,
-        t2: &Volume,
-        covered: ArrayView3<bool>,
+        t2: Volume,
         on_slice: &mut dyn FnMut(),
     ) -> Result<Segmentation, SegmentError> {
         let anatomy = self.anatomy(t1, on_slice)?;
@@ -74,13 +77,14 @@ impl Segmenter {
         if bodies_mm3 < MIN_BODIES_MM3 {
             return Err(SegmentError::NoVertebrae);
         }
+        let Aligned { t2, covered, moved_mm } = align(t1, t2, bodies.view());
         let pixel_mm = [t1.grid.spacing[1], t1.grid.spacing[2]];
         let marrow = mask::erode(bodies.view(), MARROW_DEPTH_MM, pixel_mm);
         let t1_ratio = ratio("T1", t1, &marrow)?;
-        let t2_ratio = ratio("T2", t2, &marrow)?;
+        let t2_ratio = ratio("T2", &t2, &marrow)?;
         let mut modic_probability = self.changes(&t1_ratio, &t2_ratio, bodies.view(), on_slice)?;
         // Without T2 marrow would pass for dark.
-        Zip::from(&mut modic_probability).and(covered).for_each(|p, covered| {
+        Zip::from(&mut modic_probability).and(&covered).for_each(|p, covered| {
             if !covered {
                 *p = 0.0;
             }
@@ -95,8 +99,8 @@ impl Segmenter {
             .and(&marrow)
             .for_each(|normal, marrow| *normal = *marrow && !*normal);
         let t1_ratio = ratio("T1", t1, &normal).unwrap_or(t1_ratio);
-        let t2_ratio = ratio("T2", t2, &normal).unwrap_or(t2_ratio);
-        Ok(Segmentation { anatomy, t1_ratio, t2_ratio, modic_probability, threshold })
+        let t2_ratio = ratio("T2", &t2, &normal).unwrap_or(t2_ratio);
+        Ok(Segmentation { anatomy, t2, moved_mm, t1_ratio, t2_ratio, modic_probability, threshold })
     }
 
     /// Network 1 over every slice.
@@ -169,6 +173,35 @@ impl Segmenter {
     }
 }
 
+/// T2 as it lies on T1.
+struct Aligned {
+    /// On T1's grid.
+    t2: Volume,
+    /// False where T2 was not measured.
+    covered: Array3<bool>,
+    /// By how much it was moved back, towards the head and the front.
+    moved_mm: [f64; 2],
+}
+
+/// Brings T2 onto T1's grid, and the patient back to where they lay during T1.
+fn align(t1: &Volume, mut t2: Volume, bodies: ArrayView3<bool>) -> Aligned {
+    let pixel_mm = [t1.grid.spacing[1], t1.grid.spacing[2]];
+    let near = mask::dilate(bodies, NEAR_MM, pixel_mm);
+    let mut on_t1 = resample_onto(&t2, &t1.grid);
+    let mut moved_mm = shift_mm(t1, &on_t1, near.view());
+    if moved_mm[0].hypot(moved_mm[1]) >= MOVED_MM {
+        for (axis, mm) in t1.grid.axes[1..].iter().zip(moved_mm) {
+            for (origin, direction) in t2.grid.origin.iter_mut().zip(axis) {
+                *origin -= mm * direction;
+            }
+        }
+        on_t1 = resample_onto(&t2, &t1.grid);
+    } else {
+        moved_mm = [0.0; 2];
+    }
+    Aligned { covered: covered(&t1.grid, &t2.grid), t2: on_t1, moved_mm }
+}
+
 /// A series divided by its marrow reference.
 fn ratio(
     series: &'static str,
@@ -228,7 +261,6 @@ fn contract(bundle: &Bundle, problem: String) -> BundleError {
 mod tests {
     use super::*;
     use crate::phantom::{Settings, generate};
-    use crate::volume::resample_onto;
 
     #[test]
     fn softmax_sums_to_one_and_bears_large_logits() {
@@ -255,15 +287,16 @@ mod tests {
             ..Settings::default()
         };
         let exam = generate(7, &settings);
-        let t2 = resample_onto(&exam.t2, &exam.t1.grid);
-        let mut covered = Array3::from_elem(exam.t1.data.dim(), true);
         let middle = settings.rows / 2;
-        covered.slice_mut(s![.., ..middle, ..]).fill(false);
-        let found = Segmenter::shipped()
-            .unwrap()
-            .segment(&exam.t1, &t2, covered.view(), &mut || {})
-            .unwrap()
-            .modic_probability;
+        // The upper half of T2 is missing.
+        let mut grid = exam.t2.grid.clone();
+        let cut = grid.to_index(exam.t1.grid.to_patient([1.0, middle as f64, 0.0]))[1] as usize;
+        grid.origin = grid.to_patient([0.0, cut as f64, 0.0]);
+        grid.shape[1] -= cut;
+        let t2 = Volume::new(exam.t2.data.slice(s![.., cut.., ..]).to_owned(), grid);
+        let mut segmenter = Segmenter::shipped().unwrap();
+        let found = segmenter.segment(&exam.t1, t2, &mut || {}).unwrap().modic_probability;
+        let middle = middle - 3;
         assert!(found.slice(s![.., ..middle, ..]).iter().all(|p| *p == 0.0));
         assert!(found.slice(s![.., middle.., ..]).iter().any(|p| *p > 0.0));
     }

@@ -1,7 +1,7 @@
 //! From a series to voxels on a canonical grid, and from one grid to another.
 //!
 //! Owns: decoding pixels, assembling a stack slice by slice, resampling through patient coordinates,
-//! and slices on the networks' square pixels.
+//! telling whether the patient moved between two series, and slices on the networks' square pixels.
 //!
 //! Promises: a [`Volume`](crate::domain::Volume) made here shows an upright patient who faces left, whatever
 //! the stored order; its grid is exact in the patient's coordinates; values are the rescaled ones
@@ -13,10 +13,12 @@ mod assemble;
 mod codestream;
 mod jpeg_ls;
 mod pixels;
+mod register;
 mod resample;
 mod square;
 
 pub use assemble::{AssembleError, assemble};
 pub use pixels::TRANSFER_SYNTAXES;
+pub use register::shift_mm;
 pub use resample::{covered, labels_onto, overlap_fraction, resample_onto};
 pub use square::{from_square_pixels, to_square_pixels};
