@@ -2,6 +2,9 @@
 
 The renderings hold the mid-sagittal T1 and T2 of each patient, and every second T2-SPACE slice of some with its
 mask. Only picture, spacing and labels are real; the place in the patient is made up: pictures are centred.
+
+Half of the mid-sagittal pictures were stretched or squeezed along the rows when they were rendered: bodies' proportions
+follow rows / columns. The field of view is square, and T2 shows T1's; the table's spacing holds along T1's columns.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ GREY = {"disc": 29, "vertebra": 76, "canal": 150}  # of the renderings' masks
 CANAL, DISC = 100, 200  # SPIDER's labels: the canal, and what is added to a disc's number
 SMALLEST_DISC = 40  # pixels
 SLICE_MM = 4.0  # where the table says nothing
+DISCS = Path(__file__).with_name("discs.csv")  # where test patients' discs lie on T1, LPS mm, each looked at
 UPSIDE_DOWN = Path(__file__).with_name("upside_down.txt").read_text().split()  # pictures that lie feet up
 
 
@@ -39,11 +43,15 @@ def convert(data: Path, out: Path) -> None:
         (out / folder).mkdir(parents=True, exist_ok=True)
     series = {row["new_file_name"]: row for row in _table(data / "series.csv")}
     for pair in _table(data / "pairs.csv"):
+        field_mm = None
         for weighting in ("t1", "t2"):
             name = pair[weighting]
             picture = _grey(data / "pairs" / name)
             picture = picture[::-1] if name in UPSIDE_DOWN else picture
-            _write(out / "images" / f"{pair['patient']}_{weighting}.mha", picture[None], _numbers(pair[f"{weighting}_spacing"]), SLICE_MM)
+            rows, columns = picture.shape
+            field_mm = field_mm or columns * _numbers(pair["t1_spacing"])[1]
+            path = out / "images" / f"{pair['patient']}_{weighting}.mha"
+            _write(path, picture[None], (field_mm / rows, field_mm / columns), SLICE_MM)
     slices = defaultdict(list)
     for path in sorted((data / "space" / "masks").glob("*.png")):
         slices[path.stem.rsplit("_slice", 1)[0]].append(path.name)
@@ -53,7 +61,8 @@ def convert(data: Path, out: Path) -> None:
         for folder, turn in (("images", np.asarray), ("masks", labels_of)):
             stack = turn(np.stack([_grey(data / "space" / folder / f) for f in files]))
             _write(out / folder / f"{name}.mha", stack, spacing, apart)
-    shutil.copy(data / "radiological_gradings.csv", out)
+    for table in (data / "radiological_gradings.csv", DISCS):
+        shutil.copy(table, out)
     splits.write(out, {p.name.split("_")[0] for p in (out / "images").glob("*.mha")})
 
 

@@ -92,7 +92,7 @@ fn real_patients_are_analysed_and_those_held_out_compared_with_their_gradings() 
     };
     let mut analyser = Analyser::new(None, Default::default(), Default::default()).unwrap();
     let mut dataset = Dataset::open(&spider).unwrap();
-    let exams = evaluate(&dataset, &mut analyser, Default::default(), &mut || {}).unwrap();
+    let exams = evaluate(&dataset, &mut analyser, None, Default::default(), &mut || {}).unwrap();
     let refused = exams.iter().filter(|e| e.refused.is_some()).count();
     let s1_seen = exams
         .iter()

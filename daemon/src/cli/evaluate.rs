@@ -1,6 +1,6 @@
 //! `modicd evaluate`: the shipped way over a labelled data set, and a report.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -32,6 +32,9 @@ pub struct Args {
     /// Use the bundles of this folder, which holds vertebrae/ and modic/.
     #[arg(long, value_name = "DIR")]
     bundles: Option<PathBuf>,
+    /// Compare with what the bundles of this folder make of each exam, such as the float networks.
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
     /// Analyse each exam also turned, scaled, thinned out, mirrored and with T2 moved, and say which findings stay the
     /// same: takes eight times as long.
     #[arg(long)]
@@ -46,7 +49,9 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     let (study, modic, configured) =
         config.map_or_else(Default::default, |c| (c.study, c.modic, c.bundles_dir));
     let bundles = args.bundles.or(configured);
-    let mut analyser = Analyser::new(bundles.as_deref(), study, modic)?;
+    let with = |bundles: Option<&Path>| Analyser::new(bundles, study.clone(), modic.clone());
+    let mut analyser = with(bundles.as_deref())?;
+    let mut other = args.against.as_deref().map(|folder| with(Some(folder))).transpose()?;
     let mut dataset = Dataset::open(&args.dataset)?;
     if let Some(split) = &args.split {
         dataset.retain_split(split)?;
@@ -58,7 +63,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     let options = Options { pictures: args.pictures.as_deref(), robustness: args.robustness };
     let style = ProgressStyle::with_template("  {bar:40} {pos}/{len} exams, {eta} left")?;
     let bar = ProgressBar::new(dataset.patients.len() as u64).with_style(style);
-    let exams = evaluate(&dataset, &mut analyser, options, &mut || bar.inc(1))?;
+    let exams = evaluate(&dataset, &mut analyser, other.as_mut(), options, &mut || bar.inc(1))?;
     bar.finish_and_clear();
 
     let report = Report::new(analyser.bundles(), &args.dataset, args.split, exams);

@@ -16,6 +16,7 @@ pub(super) const LEVELS: &str = "Levels";
 pub(super) const ENDPLATES: &str = "Modic changes by endplate";
 pub(super) const DISCS: &str = "Modic changes by disc";
 pub(super) const ROBUSTNESS: &str = "Findings that stay the same";
+pub(super) const AGAINST: &str = "Against the other bundles";
 
 /// One figure.
 #[derive(Debug, Clone, Serialize)]
@@ -144,6 +145,10 @@ pub(super) fn of(exams: &[Exam]) -> Vec<Figure> {
         part(mixed_errors(exams).map(|error| error <= COMPOSITION_POINTS))
     });
 
+    add(ENDPLATES, "calibration error of voxels", marked_exams(&all), &|exams| {
+        calibration::of_voxels(exams).error()
+    });
+
     let of_graded =
         |e: &[&Exam]| TwoByTwo::count(self::graded(e).map(|(g, d)| (g > 0, d.found.is_some())));
     add(DISCS, "sensitivity", graded.clone(), &|e| of_graded(e).sensitivity());
@@ -164,9 +169,6 @@ pub(super) fn of(exams: &[Exam]) -> Vec<Figure> {
         auc(&scores)
     });
     add(DISCS, "calibration error of the score", graded, &|e| calibration::of_discs(e).error());
-    add(ENDPLATES, "calibration error of voxels", marked_exams(&all), &|exams| {
-        calibration::of_voxels(exams).error()
-    });
     for (index, (name, _)) in Disturbance::ALL.into_iter().enumerate() {
         let tried = |exams: &[&Exam]| -> (usize, usize) {
             let outcomes = exams.iter().filter_map(|e| e.robustness.get(index));
@@ -178,6 +180,28 @@ pub(super) fn of(exams: &[Exam]) -> Vec<Figure> {
             share(same, all)
         });
     }
+    let against = |e: &Exam| e.against.clone().map(|a| (a, e.bodies.as_ref().map(|b| b.dice)));
+    let both = format!("{} exams", exams.iter().filter(|e| e.against.is_some()).count());
+    add(AGAINST, "findings with the same type", both.clone(), &|exams| {
+        let outcomes = exams.iter().filter_map(|e| Some(&e.against.as_ref()?.findings));
+        let (same, all) = outcomes.fold((0, 0), |(s, n), o| (s + o.same, n + o.all()));
+        share(same, all)
+    });
+    add(AGAINST, "findings with another type, in all", both.clone(), &|exams| {
+        let mut outcomes =
+            exams.iter().filter_map(|e| Some(&e.against.as_ref()?.findings)).peekable();
+        outcomes.peek()?;
+        Some(outcomes.map(|o| o.retyped as f64).sum())
+    });
+    add(AGAINST, "Dice, bodies above S1: theirs minus ours", both.clone(), &|exams| {
+        mean(exams.iter().filter_map(|e| {
+            let (theirs, ours) = against(e)?;
+            Some(theirs.bodies_dice? - ours?)
+        }))
+    });
+    add(AGAINST, "Dice, changed voxels: theirs minus ours", both, &|exams| {
+        mean(exams.iter().filter_map(|e| Some(against(e)?.0.modic_dice? - e.modic_dice?)))
+    });
     figures
 }
 

@@ -33,9 +33,12 @@ pub(super) fn page(report: &Report) -> anyhow::Result<String> {
 
 /// The figures by group, in their order.
 fn groups(report: &Report) -> Vec<Value> {
-    let mut names: Vec<&str> = report.figures.iter().map(|f| f.group).collect();
-    names.sort_unstable();
-    names.dedup();
+    let mut names: Vec<&str> = Vec::new();
+    for figure in &report.figures {
+        if !names.contains(&figure.group) {
+            names.push(figure.group);
+        }
+    }
     names
         .into_iter()
         .map(|name| {

@@ -53,11 +53,24 @@ pub struct Exam {
     pub findings: Vec<(Endplate, String)>,
     /// How findings fared under disturbances, where that was asked for.
     pub robustness: Vec<Robustness>,
+    /// What other bundles make of it, where they were asked.
+    pub against: Option<Against>,
     /// The result's quality flags.
     pub quality: Vec<String>,
     /// Probabilities of the voxels of vertebral bodies against the truth.
     #[serde(skip)]
     pub voxels: Reliability,
+}
+
+/// What other bundles make of an exam: first theirs, then these.
+#[derive(Debug, Clone, Serialize)]
+pub struct Against {
+    /// Findings side by side.
+    pub findings: Robustness,
+    /// Their Dice of vertebral bodies.
+    pub bodies_dice: Option<f64>,
+    /// Their Dice of changed voxels.
+    pub modic_dice: Option<f64>,
 }
 
 /// All that is said about a data set.
@@ -106,6 +119,7 @@ pub fn examine(analyser: &mut Analyser, case: Case, options: Options<'_>) -> any
         vertebrae: Vec::new(),
         findings: Vec::new(),
         robustness: Vec::new(),
+        against: None,
         quality: Vec::new(),
         voxels: Reliability::default(),
     };
@@ -156,20 +170,30 @@ pub fn examine(analyser: &mut Analyser, case: Case, options: Options<'_>) -> any
     Ok(exam)
 }
 
-/// Runs the program over a data set; `on_exam` is called after each exam.
+/// Runs the program over a data set, and with `other` bundles too; `on_exam` is called after each exam.
 ///
 /// # Errors
 /// A file of the data set is missing or damaged, a network fails, or a picture can't be written.
 pub fn evaluate(
     dataset: &Dataset,
     analyser: &mut Analyser,
+    mut other: Option<&mut Analyser>,
     options: Options<'_>,
     on_exam: &mut dyn FnMut(),
 ) -> anyhow::Result<Vec<Exam>> {
     let mut exams = Vec::new();
     for patient in &dataset.patients {
-        let exam = examine(analyser, dataset.case(patient)?, options)
-            .with_context(|| format!("can't analyse patient {patient}"))?;
+        let failed = || format!("can't analyse patient {patient}");
+        let mut exam = examine(analyser, dataset.case(patient)?, options).with_context(failed)?;
+        if let Some(other) = &mut other {
+            let case = dataset.case(patient)?;
+            let theirs = examine(other, case, Options::default()).with_context(failed)?;
+            exam.against = Some(Against {
+                findings: Robustness::compare(&theirs.findings, &exam.findings),
+                bodies_dice: theirs.bodies.map(|b| b.dice),
+                modic_dice: theirs.modic_dice,
+            });
+        }
         exams.push(exam);
         on_exam();
     }

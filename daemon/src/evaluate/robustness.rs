@@ -95,18 +95,16 @@ fn mirrored(volume: &Volume) -> Volume {
     Volume::new(data.as_standard_layout().into_owned(), volume.grid.clone())
 }
 
-/// How findings fared under one disturbance.
-#[derive(Debug, Clone, Serialize)]
+/// The findings of two analyses of one exam, the first one as it was, side by side.
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Robustness {
-    /// See [`Disturbance::ALL`].
-    pub name: &'static str,
     /// At the same endplate with the same type.
     pub same: usize,
     /// At the same endplate with another type.
     pub retyped: usize,
-    /// Only in the exam as it was.
+    /// Only in the first.
     pub lost: usize,
-    /// Only in the disturbed one.
+    /// Only in the second.
     pub new: usize,
 }
 
@@ -118,14 +116,14 @@ pub(super) fn measure(
     before: &[Found],
 ) -> Result<Vec<Robustness>, SegmentError> {
     let mut all = Vec::new();
-    for (name, disturbance) in Disturbance::ALL {
+    for (_, disturbance) in Disturbance::ALL {
         let [t1, t2] = disturbance.apply(t1, t2);
         let after = match analyser.examine(&t1, t2) {
             Ok(examined) => by_endplate(&examined.result.findings),
             Err(SegmentError::NoVertebrae | SegmentError::Marrow { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
-        all.push(compare(name, before, &after));
+        all.push(Robustness::compare(before, &after));
     }
     Ok(all)
 }
@@ -142,20 +140,20 @@ pub(super) fn by_endplate(findings: &[Finding]) -> Vec<Found> {
     found
 }
 
-fn compare(name: &'static str, before: &[Found], after: &[Found]) -> Robustness {
-    let mut outcome = Robustness { name, same: 0, retyped: 0, lost: 0, new: 0 };
-    for (endplate, pattern) in before {
-        match after.iter().find(|(e, _)| e == endplate) {
-            Some((_, p)) if p == pattern => outcome.same += 1,
-            Some(_) => outcome.retyped += 1,
-            None => outcome.lost += 1,
-        }
-    }
-    outcome.new = after.iter().filter(|(e, _)| before.iter().all(|(b, _)| b != e)).count();
-    outcome
-}
-
 impl Robustness {
+    pub(super) fn compare(before: &[Found], after: &[Found]) -> Robustness {
+        let mut outcome = Robustness::default();
+        for (endplate, pattern) in before {
+            match after.iter().find(|(e, _)| e == endplate) {
+                Some((_, p)) if p == pattern => outcome.same += 1,
+                Some(_) => outcome.retyped += 1,
+                None => outcome.lost += 1,
+            }
+        }
+        outcome.new = after.iter().filter(|(e, _)| before.iter().all(|(b, _)| b != e)).count();
+        outcome
+    }
+
     /// Findings of either exam.
     pub(super) fn all(&self) -> usize {
         self.same + self.retyped + self.lost + self.new
@@ -209,7 +207,7 @@ mod tests {
         };
         let before = [at(Level::L5, "2"), at(Level::L4, "1"), at(Level::L3, "1")];
         let after = [at(Level::L5, "2"), at(Level::L4, "1-2"), at(Level::L1, "3")];
-        let outcome = compare("", &before, &after);
+        let outcome = Robustness::compare(&before, &after);
         assert_eq!((outcome.same, outcome.retyped, outcome.lost, outcome.new), (1, 1, 1, 1));
     }
 }
