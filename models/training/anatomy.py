@@ -1,4 +1,4 @@
-"""Turns SPIDER's T2-SPACE masks into network 1's classes.
+"""Turns SPIDER's masks into network 1's classes.
 
 SPIDER marks vertebrae with their posterior elements and doesn't mark S1. Bodies
 are what lies in front of the canal; S1 is a quadrilateral below the lowest disc,
@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import distance_transform_edt, label
 
-from .spider import SPACE_CANAL, SPACE_DISC, SPACE_VERTEBRA, SpaceSlice
-
 BACKGROUND, VERTEBRA, S1, DISC, CANAL = range(5)
 CLASSES = ("background", "vertebra", "s1", "disc", "canal")
-IGNORE = 255
+IGNORE = 255  # in masks too: nobody knows what lies there
+
+# SPIDER's labels: vertebrae from L5 (1) up, those cut by the field of view 100 higher, the canal, discs above 200.
+LAST_VERTEBRA, PARTIAL, MASK_CANAL, MASK_DISC = 25, 100, 100, 200
 
 S1_SURE_MM = 20.0  # of height surely inside S1
 S1_BELOW_MM = 36.0  # surely below it
@@ -22,33 +23,50 @@ S1_ANTERIOR_TAPER, S1_POSTERIOR_TAPER = 0.35, 0.10  # mm inwards per mm down
 S1_RIM_MM = 3.0
 
 
-def classes_of(slices: list[SpaceSlice]) -> list[np.ndarray]:
-    """Network 1's labels (with `IGNORE`) for all slices of one patient."""
-    edge = _canal_front([s.mask for s in slices])
-    return [_classes_of_slice(s.mask, edge, s.spacing) for s in slices]
+def classes_of(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
+    """Network 1's classes of a mask `[slice, row, column]` in SPIDER's labels, `IGNORE` where unknown."""
+    front = _canal_front(mask == MASK_CANAL)
+    return np.stack([_classes_of_slice(one, front, spacing) for one in mask])
+
+
+def exact_classes(mask: np.ndarray, bodies: np.ndarray) -> np.ndarray:
+    """The same where bodies are known apart: 1 is S1, 2 is L5, ..."""
+    out = np.full(mask.shape, BACKGROUND, np.uint8)
+    out[mask == MASK_CANAL], out[_is_disc(mask)] = CANAL, DISC
+    out[bodies == 1], out[bodies > 1], out[bodies == IGNORE] = S1, VERTEBRA, IGNORE
+    return out
+
+
+def majority(stack: np.ndarray) -> np.ndarray:
+    """Labels of a slab: the class most of its slices agree on, `IGNORE` where each says another."""
+    votes = {cls: (stack == cls).sum(0) for cls in np.unique(stack)}
+    best = np.stack(list(votes.values())).argmax(0)
+    most = np.stack(list(votes.values())).max(0)
+    return np.where(2 * most > len(stack), np.array(list(votes))[best], IGNORE).astype(np.uint8)
+
+
+def _is_disc(mask: np.ndarray) -> np.ndarray:
+    return (mask > MASK_DISC) & (mask <= MASK_DISC + LAST_VERTEBRA)
 
 
 def _classes_of_slice(mask: np.ndarray, canal_front: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
-    columns = np.arange(mask.shape[1])[None, :]
-    body = (mask == SPACE_VERTEBRA) & (columns < canal_front[:, None])
+    whole = np.where((mask > PARTIAL) & (mask != IGNORE), mask - PARTIAL, mask)
+    in_front = np.arange(mask.shape[1])[None, :] < canal_front[:, None]
     out = np.zeros(mask.shape, np.uint8)
-    out[body], out[mask == SPACE_DISC], out[mask == SPACE_CANAL] = VERTEBRA, DISC, CANAL
-    unsure, core = _s1(mask == SPACE_DISC, spacing)
+    out[(whole > 0) & (whole <= LAST_VERTEBRA) & in_front] = VERTEBRA
+    out[_is_disc(mask)], out[mask == MASK_CANAL], out[mask == IGNORE] = DISC, CANAL, IGNORE
+    unsure, core = _s1(_is_disc(mask), spacing)
     out[unsure & (out == BACKGROUND)] = IGNORE
     out[core & ((out == BACKGROUND) | (out == IGNORE))] = S1
     return out
 
 
-def _canal_front(masks: list[np.ndarray]) -> np.ndarray:
+def _canal_front(canal: np.ndarray) -> np.ndarray:
     """The canal's anterior column for every row, over all slices of a patient."""
-    rows = masks[0].shape[0]
-    found = np.full((len(masks), rows), np.nan)
-    for i, mask in enumerate(masks):
-        canal = mask == SPACE_CANAL
-        has = canal.any(1)
-        found[i, has] = canal.argmax(1)[has]
+    found = np.where(canal.any(2), canal.argmax(2), np.nan)
     known = np.flatnonzero(~np.isnan(found).all(0))
-    return np.interp(np.arange(rows), known, np.nanmedian(found[:, known], axis=0))
+    rows = np.arange(canal.shape[1])
+    return np.interp(rows, known, np.nanmedian(found[:, known], axis=0)) if len(known) else np.full(len(rows), np.inf)
 
 
 def _s1(disc: np.ndarray, spacing: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:

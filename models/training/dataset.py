@@ -1,6 +1,6 @@
 """Reads labelled exams in the layout of the SPIDER data set, phantoms and sites' own likewise.
 
-The layout is described in `daemon/src/dataset/mod.rs`. Volumes come as `[slice right->left, row head->feet,
+The layout is described in `daemon/src/dataset/mod.rs`; training adds `labels/{patient}_t1.mha`, what network 1 sees. Volumes come as `[slice right->left, row head->feet,
 column front->back]`, whatever order a file is stored in; T2 and all maps come on T1's grid.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from . import splits
-from .anatomy import BACKGROUND, CANAL, DISC, IGNORE, S1, VERTEBRA, classes_of_mask
+from .anatomy import classes_of, exact_classes
 
 AXES = "PIL"  # where SimpleITK's first, second and third axis point: columns, rows, slices
 
@@ -38,28 +38,38 @@ class Case:
 
     @cached_property
     def t2(self) -> Volume:
-        moving = _read(self._path("images", "t2"))
+        moving = _read(self.path("images", "t2"))
         return _volume(sitk.Resample(moving, self._t1, sitk.Transform(), sitk.sitkLinear, 0.0))
+
+    @property
+    def paired(self) -> bool:
+        return self.path("images", "t1").exists() and self.path("images", "t2").exists()
+
+    @cached_property
+    def truth(self) -> np.ndarray | None:
+        """Network 1's classes on T1 by its mask, `IGNORE` where unknown; None where T1 has no mask."""
+        mask, bodies = self._map("masks"), self._map("bodies")
+        if mask is None:
+            return None
+        return classes_of(mask, self.t1.spacing) if bodies is None else exact_classes(mask, bodies)
 
     @cached_property
     def classes(self) -> np.ndarray | None:
-        """Network 1's classes on T1, `IGNORE` where unknown; None where T1 has no mask."""
-        mask, bodies = self._map("masks", "t1"), self._map("bodies", "t1")
-        return None if mask is None else _exact(mask, bodies) if bodies is not None else classes_of_mask(mask, self.t1.spacing)
+        """`truth`, or where there is none network 1's own opinion (see `training.pseudo`)."""
+        return self.truth if self.truth is not None else self._map("labels")
 
     @cached_property
     def modic(self) -> np.ndarray | None:
         """0 none, else the type of the change; None where it isn't known voxel by voxel."""
-        return self._map("modic", "t1")
+        return self._map("modic")
 
     @cached_property
     def space(self) -> tuple[Volume, np.ndarray] | None:
-        """T2-SPACE and network 1's classes on it."""
-        path = self._path("masks", "t2_SPACE")
+        """T2-SPACE and its mask in SPIDER's labels."""
+        path = self.path("masks", "t2_SPACE")
         if not path.exists():
             return None
-        volume, mask = _volume(_read(self._path("images", "t2_SPACE"))), _volume(_read(path)).data
-        return volume, classes_of_mask(mask.astype(np.uint8), volume.spacing)
+        return _volume(_read(self.path("images", "t2_SPACE"))), _volume(_read(path)).data.astype(np.uint8)
 
     @cached_property
     def grades(self) -> tuple[int, ...]:
@@ -69,37 +79,44 @@ class Case:
 
     @cached_property
     def _t1(self) -> sitk.Image:
-        return _read(self._path("images", "t1"))
+        return _read(self.path("images", "t1"))
 
-    def _path(self, folder: str, series: str) -> Path:
+    def path(self, folder: str, series: str) -> Path:
         return self.root / folder / f"{self.patient}_{series}.mha"
 
-    def _map(self, folder: str, series: str) -> np.ndarray | None:
-        path = self._path(folder, series)
+    def _map(self, folder: str) -> np.ndarray | None:
+        path = self.path(folder, "t1")
         if not path.exists():
             return None
         onto = sitk.Resample(_read(path), self._t1, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0)
         return _volume(onto).data.astype(np.uint8)
 
+    def write(self, folder: str, labels: np.ndarray) -> None:
+        """Adds a map on T1's grid, such as `masks` or `labels`, to the data set."""
+        image = sitk.GetImageFromArray(labels.astype(np.uint8))
+        image.CopyInformation(self._t1)
+        self.path(folder, "t1").parent.mkdir(exist_ok=True)
+        sitk.WriteImage(image, str(self.path(folder, "t1")), useCompression=True)
 
-def cases(root: Path, split: str | None = None) -> list[Case]:
-    """Those with T1 and T2, or with T2-SPACE and its mask; of one split, or all."""
-    images = root / "images"
-    named = {p.name.removesuffix("_t1.mha") for p in images.glob("*_t1.mha")}
-    found = {p for p in named if (images / f"{p}_t2.mha").exists()}
-    found |= {p.name.removesuffix("_t2_SPACE.mha") for p in images.glob("*_t2_SPACE.mha")}
-    if not found:
-        raise FileNotFoundError(f"{images} has no pair PATIENT_t1.mha, PATIENT_t2.mha")
+
+def cases(roots: list[Path], split: str | None = None) -> list[Case]:
+    """Those of some data sets that have T1 and T2, or T2-SPACE with its mask; of one split, or all."""
+    return [case for root in roots for case in _cases(root, split)]
+
+
+def pairs(roots: list[Path], split: str | None = None) -> list[Case]:
+    """Those of them that have T1 and T2."""
+    return [case for case in cases(roots, split) if case.paired]
+
+
+def _cases(root: Path, split: str | None) -> list[Case]:
+    names = [p.name.removesuffix(".mha").split("_", 1) for p in (root / "images").glob("*_*.mha")]
+    found = {patient for patient, series in names if series in ("t1", "t2_SPACE")}
     of = splits.read(root, found)
-    ordered = sorted(found, key=lambda p: (int(p) if p.isdigit() else 10**12, p))
-    return [Case(root, p) for p in ordered if split is None or of[p] == split]
-
-
-def _exact(mask: np.ndarray, bodies: np.ndarray) -> np.ndarray:
-    out = np.full(mask.shape, BACKGROUND, np.uint8)
-    out[mask == 100], out[mask > 200] = CANAL, DISC
-    out[bodies == 1], out[bodies > 1], out[bodies == IGNORE] = S1, VERTEBRA, IGNORE
-    return out
+    chosen = [Case(root, p) for p in sorted(found, key=lambda p: (len(p), p)) if split in (None, of[p])]
+    if not any(case.paired or case.space for case in chosen):
+        raise FileNotFoundError(f"{root / 'images'} has no pair PATIENT_t1.mha, PATIENT_t2.mha of split {split}")
+    return chosen
 
 
 def _gradings(root: Path) -> dict[str, list[dict[str, str]]]:

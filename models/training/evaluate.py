@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.ndimage import label
 
-from . import anatomy, levels, modic, preprocess, vertebrae
+from . import anatomy, dataset, levels, modic, preprocess, vertebrae
 
 Network = Callable[[np.ndarray], np.ndarray]  # [1, c, h, w] -> logits [classes, h, w]
 LESION_MM3, FINDING_MM3, CONTACT_MM = 100.0, 50.0, 3.0
@@ -32,16 +32,16 @@ def vertebrae_figures(run: Network, found: list[vertebrae.Sample]) -> dict[str, 
     return {key: float(both / max(total, 1)) for key, (both, total) in sums.items()}
 
 
-def level_figures(run: Network, pairs: list) -> dict[str, float]:
+def level_figures(run: Network, graded: list[dataset.Case]) -> dict[str, float]:
     """On real T1 slices: is S1 seen, and are there as many bodies above it as graded discs?"""
     seen, equal, near = 0, 0, 0
-    for pair in pairs:
-        guess = run(vertebrae.prepare(pair.t1, pair.t1_spacing)).argmax(0)
+    for case in graded:
+        guess = run(vertebrae.prepare(case.t1.data[len(case.t1.data) // 2], case.t1.spacing)).argmax(0)
         found = levels.find(guess, (vertebrae.PIXEL_MM, vertebrae.PIXEL_MM))
-        difference = found.bodies - 1 - len(pair.modic) if found else 99
+        difference = found.bodies - 1 - len(case.grades) if found else 99
         seen, equal, near = seen + (found is not None), equal + (difference == 0), near + (abs(difference) <= 1)
-    n = max(1, len(pairs))
-    return {"t1_patients": len(pairs), "s1_seen": seen / n, "levels_equal": equal / n, "levels_within_1": near / n}
+    n = max(1, len(graded))
+    return {"t1_patients": len(graded), "s1_seen": seen / n, "levels_equal": equal / n, "levels_within_1": near / n}
 
 
 def modic_figures(run: Network, found: list[modic.Sample], crops: dict, threshold: float) -> dict[str, float]:
@@ -104,7 +104,7 @@ def disc_table(run: Network, found: list[modic.Sample]) -> list[tuple[str, int, 
         guess = probability(run, s)
         for k, grade in enumerate(s.grades, 1):
             score = modic.disc_score(guess, s.disc, k)
-            rows += [] if score is None else [(s.patient, k, grade, score)]
+            rows += [] if score is None or grade == modic.NOT_ASKED else [(s.patient, k, grade, score)]
     return rows
 
 

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import anatomy, evaluate, modic, onnx_file, phantoms, preprocess, spider, tasks, vertebrae, weights
-from .splits import split_of
+from . import anatomy, dataset, evaluate, modic, onnx_file, preprocess, tasks, vertebrae, weights
 
 GOLDEN = 128  # pixels a side
 CALIBRATION_SLICES = 48
@@ -31,9 +30,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", choices=tasks.NAMES)
     parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--data", type=Path, help="the SPIDER renderings")
-    parser.add_argument("--phantoms", type=Path, required=True, help="the golden case comes from one")
-    parser.add_argument("--pseudo", type=Path)
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="data sets; the golden case comes from a phantom")
     parser.add_argument("--version", required=True, help="of the bundle, such as 0.4.0")
     parser.add_argument("--bundles", type=Path, default=Path(__file__).parents[1] / "bundles")
     return parser.parse_args(words)
@@ -71,7 +68,7 @@ def calibration(args: argparse.Namespace) -> list[np.ndarray]:
     range found would cut probabilities off at a half.
     """
     module = {"vertebrae": vertebrae, "modic": modic}[args.task]
-    found = module.samples("train", args.data, args.phantoms, args.pseudo)
+    found = module.samples("train", args.data)
     found = [s for s in found if s.source != "space"] or found
     if args.task == "modic":
         found = [s for s in found if (s.target == 1).any()] or found
@@ -81,13 +78,13 @@ def calibration(args: argparse.Namespace) -> list[np.ndarray]:
 
 def golden_input(args: argparse.Namespace) -> np.ndarray:
     """The middle of a phantom: no real picture goes into the project."""
-    case = phantoms.cases(args.phantoms)[0]
+    case = next(c for c in dataset.pairs(args.data) if c.modic is not None)
     if args.task == "vertebrae":
         k = len(case.t1.data) // 2
         whole = vertebrae.prepare(case.t1.data[k], case.t1.spacing)
-        middle = np.argwhere(case.tissue[k] > 0).mean(0) * case.t1.spacing / vertebrae.PIXEL_MM
+        middle = np.argwhere(case.truth[k] > 0).mean(0) * case.t1.spacing / vertebrae.PIXEL_MM
     else:
-        sample = max(modic.phantom_samples(case), key=lambda s: int((s.target == 1).sum()))
+        sample = max(modic.samples_of(case), key=lambda s: int((s.target == 1).sum()))
         whole = inputs_of("modic", sample)
         middle = np.argwhere(sample.target == 1).mean(0)
     top, left = (int(np.clip(m - GOLDEN // 2, 0, max(0, n - GOLDEN))) for m, n in zip(middle, whole.shape[-2:]))
@@ -108,13 +105,13 @@ def measure(args: argparse.Namespace, runs: dict[str, evaluate.Network]) -> tupl
     threshold = 0.5
     for split in ("val", "test"):
         if args.task == "vertebrae":
-            found = vertebrae.samples(split, args.data, args.phantoms, None)
-            pairs = [p for p in spider.pairs(args.data) if split_of(p.patient) == split] if args.data else []
+            found = vertebrae.samples(split, args.data)
+            graded = [c for c in dataset.pairs(args.data, split) if c.grades and c.modic is None]
             measured = {k: evaluate.vertebrae_figures(r, found) for k, r in runs.items()}
-            if pairs:
-                measured = {k: m | evaluate.level_figures(runs[k], pairs) for k, m in measured.items()}
+            if graded:
+                measured = {k: m | evaluate.level_figures(runs[k], graded) for k, m in measured.items()}
         else:
-            found = modic.samples(split, args.data, args.phantoms, args.pseudo)
+            found = modic.samples(split, args.data)
             crops = modic.held_out_crops(found)
             if split == "val":
                 threshold = evaluate.best_threshold(runs["int8"], found, crops)

@@ -5,14 +5,14 @@ It sees a slice between its two neighbours, and marks the middle one: slices are
 
 Four teachers: phantoms with exact truth, lesions simulated in real marrow, real
 discs graded 0 (nothing may be found), real discs graded as changed (bright marrow
-at their endplates is taken as the change; where none stands out, something must be
-found somewhere: a multiple-instance term).
+at their endplates is taken as the change). Whether a real disc is changed at all is
+asked as well, of its likeliest pixels: a multiple-instance term.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +21,18 @@ from scipy.ndimage import binary_erosion, gaussian_filter, label
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from . import augment, lesions, labels, levels, phantoms, preprocess, spider
+from . import augment, dataset, lesions, levels, preprocess
 from .anatomy import IGNORE, S1, VERTEBRA
-from .splits import split_of
 
 PIXEL_MM = 0.75
 CROP = (160, 160)
 ERODE_MM = 2.0
 MARGIN_MM = 20.0  # around the bodies of a volume: all that network 2 is ever shown
-WEIGHTS = {"real": 1.0, "phantom": 2.0}
-BAG_TOP = 20  # pixels whose mean probability is a bag's
-BAG_WEIGHT = 0.1
+WEIGHTS = {"real": 2.0, "phantom": 2.0}
+NOT_ASKED = -1  # instead of a grade
+DISC_TOP = 20  # pixels that speak for a disc: its likeliest
+DISC_WEIGHT = 0.4
+DOUBT = 0.05  # share of gradings taken to be wrong, or to rest on another slice
 CHANNELS = ("t1-1", "t1", "t1+1", "t2-1", "t2", "t2+1")
 MIDDLE = (1, 4)  # of them: the slice that is marked
 RARE = 3.0  # times as often as others come slices with sclerosis or two types: few, and the hardest
@@ -50,26 +51,32 @@ class Sample:
     disc: np.ndarray
     depth: np.ndarray
     clean: tuple[int, ...] = ()  # discs where a lesion may be painted
-    bags: tuple[int, ...] = ()  # discs with a change somewhere
     grades: tuple[int, ...] = ()
     slice_mm: float = 0.0  # of phantoms: distance between slices
     weight: float = 1.0  # how often it is drawn, against others of its source
 
 
-def samples(split: str, data: Path | None, phantom_dir: Path | None, pseudo_file: Path | None) -> list[Sample]:
-    found: list[Sample] = []
-    if phantom_dir is not None:
-        cases = [case for case in phantoms.cases(phantom_dir) if phantoms.split_of(case.seed) == split]
-        with ProcessPoolExecutor() as pool:
-            for of_case in pool.map(phantom_samples, cases, chunksize=4):
-                found += of_case
-    if data is not None and pseudo_file is not None:
-        known = {s["patient"]: s["label"] for s in labels.read(pseudo_file)}
-        for pair in spider.pairs(data):
-            if pair.patient in known and split_of(pair.patient) == split:
-                sample = real_sample(pair, known[pair.patient])
-                found += [sample] if sample else []
-    return found
+def samples(split: str, roots: list[Path]) -> list[Sample]:
+    with ProcessPoolExecutor() as pool:
+        return [s for of_case in pool.map(samples_of, dataset.pairs(roots, split), chunksize=4) for s in of_case]
+
+
+def samples_of(case: dataset.Case) -> list[Sample]:
+    """Of one exam: by its exact truth, or by its discs' grades; none where it has neither."""
+    if case.classes is None or (case.modic is None and not case.grades):
+        return []
+    t1, t2 = (np.stack([preprocess.resample(s, case.t1.spacing, PIXEL_MM) for s in v.data]) for v in (case.t1, case.t2))
+    classes = np.stack([_nearest(s, case.t1.spacing, t1.shape[1:]) for s in case.classes])
+    bodies = np.isin(classes, (VERTEBRA, S1))
+    if not bodies.any():
+        return []
+    ratios = ratios_of(t1, t2, classes, (PIXEL_MM, PIXEL_MM))
+    box = surroundings(bodies.any(0))
+    ratios, classes = ratios[(..., *box)], classes[(..., *box)]
+    if case.modic is None:
+        return graded_samples(case, ratios, classes)
+    kinds = np.stack([_nearest(s, case.t1.spacing, t1.shape[1:]) for s in case.modic])[(..., *box)]
+    return phantom_samples(case, ratios, classes, kinds)
 
 
 def ratios_of(t1: np.ndarray, t2: np.ndarray, classes: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
@@ -102,22 +109,15 @@ def surroundings(bodies: np.ndarray) -> tuple[slice, slice]:
     return tuple(slice(max(0, at[0] - margin), at[-1] + 1 + margin) for at in edges)
 
 
-def phantom_samples(case: phantoms.Case) -> list[Sample]:
-    spacing = case.t1.spacing
-    t1, t2 = (np.stack([preprocess.resample(s, spacing, PIXEL_MM) for s in v.data]) for v in (case.t1, case.t2))
-    tissue, kinds = (np.stack([_nearest(s, spacing, t1.shape[1:]) for s in v]) for v in (case.tissue, case.modic))
-    ratios = ratios_of(t1, t2, tissue, (PIXEL_MM, PIXEL_MM))
-    box = surroundings(np.isin(tissue, (VERTEBRA, S1)).any(0))
-    ratios, tissue, kinds = (x[(..., *box)] for x in (ratios, tissue, kinds))
-    ratios = between_neighbours(ratios.astype(np.float16))
+def phantom_samples(case: dataset.Case, ratios: np.ndarray, classes: np.ndarray, kinds: np.ndarray) -> list[Sample]:
+    around = between_neighbours(ratios.astype(np.float16))
     found = []
-    for k in np.flatnonzero(np.isin(tissue, (VERTEBRA, S1)).any((1, 2))):
-        seen = levels.find(tissue[k], (PIXEL_MM, PIXEL_MM))
-        disc, depth = (seen.disc, seen.depth) if seen else _nothing(tissue[k].shape)
+    for k in np.flatnonzero(np.isin(classes, (VERTEBRA, S1)).any((1, 2))):
+        seen = levels.find(classes[k], (PIXEL_MM, PIXEL_MM))
+        disc, depth = (seen.disc, seen.depth) if seen else _nothing(classes[k].shape)
         target, weight = (kinds[k] > 0).astype(np.uint8), RARE if _rare(kinds[k]) else 1.0
-        found.append(
-            _sample("phantom", f"p{case.seed}", ratios[k], target, disc, depth, slice_mm=case.t1.slice_mm, weight=weight)
-        )
+        more = dict(slice_mm=case.t1.slice_mm, weight=weight)
+        found.append(_sample("phantom", case.patient, around[k], target, disc, depth, **more))
     return found
 
 
@@ -127,27 +127,27 @@ def _rare(kinds: np.ndarray) -> bool:
     return (kinds == 3).any() or any(len(np.unique(kinds[parts == i])) > 1 for i in range(1, count + 1))
 
 
-def real_sample(pair: spider.Pair, classes: np.ndarray) -> Sample | None:
-    """A pair with network 1's labels; None where S1 isn't seen."""
-    spacing = pair.t1_spacing
-    t1, t2 = (preprocess.resample(x, spacing, PIXEL_MM) for x in (pair.t1, pair.t2))
-    classes = _nearest(classes, spacing, t1.shape)
-    ratios = ratios_of(t1[None], t2[None], classes[None], (PIXEL_MM, PIXEL_MM))[:, 0]
-    box = surroundings(np.isin(classes, (VERTEBRA, S1)))
-    ratios, classes = ratios[(..., *box)], classes[box]
-    seen = levels.find(classes, (PIXEL_MM, PIXEL_MM))
-    if seen is None:
-        return None
-    target, bags = _weak_target(ratios, seen, pair.modic)
-    clean = tuple(k for k, grade in enumerate(pair.modic, 1) if grade == 0)
-    ratios = between_neighbours(ratios[:, None])[0]
-    return _sample("real", pair.patient, ratios, target, seen.disc, seen.depth, clean=clean, bags=bags, grades=pair.modic)
+def graded_samples(case: dataset.Case, ratios: np.ndarray, classes: np.ndarray) -> list[Sample]:
+    """Slices in which S1 is seen: without it nothing can be counted.
+
+    Grades are of whole discs. Discs graded 0 are clean on every slice; on which slice a change lies isn't known, so
+    only the middle one is asked for it.
+    """
+    around, found = between_neighbours(ratios), []
+    for k, one in enumerate(classes):
+        seen = levels.find(one, (PIXEL_MM, PIXEL_MM))
+        if seen is None:
+            continue
+        target = _weak_target(ratios[:, k], seen, case.grades)
+        clean = tuple(n for n, grade in enumerate(case.grades, 1) if grade == 0)
+        asked = case.grades if k == len(classes) // 2 else tuple(0 if g == 0 else NOT_ASKED for g in case.grades)
+        found.append(_sample("real", case.patient, around[k], target, seen.disc, seen.depth, clean=clean, grades=asked))
+    return found
 
 
-def _weak_target(ratios: np.ndarray, seen: levels.Levels, grades: tuple[int, ...]) -> tuple[np.ndarray, tuple[int, ...]]:
+def _weak_target(ratios: np.ndarray, seen: levels.Levels, grades: tuple[int, ...]) -> np.ndarray:
     r1, r2 = (gaussian_filter(r, 1.0 / PIXEL_MM) for r in ratios)
     target = np.zeros(r1.shape, np.uint8)
-    bags = []
     for k in range(1, seen.bodies):
         region = seen.disc == k
         if k > len(grades):
@@ -156,8 +156,7 @@ def _weak_target(ratios: np.ndarray, seen: levels.Levels, grades: tuple[int, ...
             target[region & ((r1 < 0.93) | (r1 > 1.07))] = IGNORE
             bright = _touching(region & (r1 > 1.2) & (r2 > 0.9), seen.depth) if grades[k - 1] == 2 else region & False
             target[bright] = 1
-            bags += [] if bright.any() else [k]
-    return target, tuple(bags)
+    return target
 
 
 def _touching(mask: np.ndarray, depth: np.ndarray) -> np.ndarray:
@@ -172,7 +171,7 @@ def _touching(mask: np.ndarray, depth: np.ndarray) -> np.ndarray:
 
 
 class Crops(torch.utils.data.IterableDataset):
-    """Endless crops `(input [6, h, w], target [h, w], bag [h, w])`."""
+    """Endless crops `(input [6, h, w], target [h, w], verdict [h, w])`."""
 
     def __init__(self, found: list[Sample], seed: int, weights: dict[str, float]) -> None:
         self.groups = {name: [s for s in found if s.source == name] for name in weights}
@@ -211,7 +210,16 @@ def crop(rng: np.random.Generator, sample: Sample) -> tuple[np.ndarray, np.ndarr
     if rng.random() < 0.5:
         ratios = ratios[[2, 1, 0, 5, 4, 3]]
     ratios = _disturb(rng, ratios)
-    return ratios.astype(np.float32), target.astype(np.int64), np.where(np.isin(disc, sample.bags), disc, 0).astype(np.int64)
+    return ratios.astype(np.float32), target.astype(np.int64), _verdicts(sample, target, disc)
+
+
+def _verdicts(sample: Sample, target: np.ndarray, disc: np.ndarray) -> np.ndarray:
+    """At both endplates of graded disc k: 2k, and 1 more where it is changed or a lesion was painted; else 0."""
+    out = np.zeros(disc.shape, np.int64)
+    for k, grade in enumerate(sample.grades, 1):
+        here = (disc == k) & (grade != NOT_ASKED)
+        out[here] = 2 * k + int(grade > 0 or (target[here] == 1).any())
+    return out
 
 
 def _one_change(rng: np.random.Generator, target: np.ndarray) -> np.ndarray:
@@ -241,6 +249,8 @@ def _simulate(rng: np.random.Generator, canvas: lesions.Canvas, seen: levels.Lev
         lesions.add_haemangioma(rng, canvas, seen)
     if rng.random() < 0.25:
         lesions.add_schmorl(rng, canvas, seen)
+    if rng.random() < 0.25:
+        lesions.add_line(rng, canvas, seen)
 
 
 def _disturb(rng: np.random.Generator, ratios: np.ndarray) -> np.ndarray:
@@ -257,8 +267,8 @@ def _disturb(rng: np.random.Generator, ratios: np.ndarray) -> np.ndarray:
     return np.clip(out, 0, preprocess.CLIP)
 
 
-def loss(logits: Tensor, target: Tensor, bag: Tensor) -> Tensor:
-    """Cross-entropy plus soft Dice of each crop on known pixels, plus the multiple-instance term."""
+def loss(logits: Tensor, target: Tensor, verdict: Tensor) -> Tensor:
+    """Cross-entropy plus soft Dice of each crop on known pixels, plus cross-entropy of the graded discs."""
     logits = logits[:, 0]
     known = (target != IGNORE).float()
     truth = (target == 1).float()
@@ -266,14 +276,18 @@ def loss(logits: Tensor, target: Tensor, bag: Tensor) -> Tensor:
     guess = logits.sigmoid() * known
     both, total = (guess * truth).sum((1, 2)), (guess + truth * known).sum((1, 2))
     dice = ((2 * both + DICE_FLOOR) / (total + DICE_FLOOR)).mean()
-    bags = [
-        logits[i][bag[i] == k].topk(BAG_TOP).values.mean()
-        for i in range(len(bag))
-        for k in bag[i].unique()
-        if k > 0 and (bag[i] == k).sum() > 5 * BAG_TOP
-    ]
-    some = torch.nn.functional.softplus(-torch.stack(bags)).mean() if bags else 0.0
-    return 4 * entropy + 1 - dice + BAG_WEIGHT * some
+    return 4 * entropy + 1 - dice + DISC_WEIGHT * _disc_loss(logits, verdict)
+
+
+def _disc_loss(logits: Tensor, verdict: Tensor) -> Tensor:
+    said, graded = [], []
+    for one, of_one in zip(logits, verdict):
+        for v in of_one.unique():
+            here = of_one == v
+            if v > 0 and here.sum() > 5 * DISC_TOP:
+                said.append(one[here].topk(DISC_TOP).values.mean())
+                graded.append(abs(float(v % 2) - DOUBT))
+    return bce(torch.stack(said), torch.tensor(graded)) if said else logits.new_zeros(())
 
 
 @torch.inference_mode()
@@ -284,9 +298,9 @@ def probability(net: torch.nn.Module, ratios: np.ndarray) -> np.ndarray:
 
 
 def disc_score(probability: np.ndarray, disc: np.ndarray, k: int) -> float | None:
-    """Mean of the highest `BAG_TOP` probabilities at a disc's endplates; None where it isn't seen."""
+    """Mean of the highest `DISC_TOP` probabilities at a disc's endplates; None where it isn't seen."""
     values = probability[disc == k]
-    return float(np.sort(values)[-BAG_TOP:].mean()) if len(values) > 5 * BAG_TOP else None
+    return float(np.sort(values)[-DISC_TOP:].mean()) if len(values) > 5 * DISC_TOP else None
 
 
 def disc_table(net: torch.nn.Module, found: list[Sample]) -> list[tuple[str, int, int, float]]:
@@ -297,14 +311,16 @@ def disc_table(net: torch.nn.Module, found: list[Sample]) -> list[tuple[str, int
             guess = probability(net, s.ratios)
             for k, grade in enumerate(s.grades, 1):
                 score = disc_score(guess, s.disc, k)
-                rows += [] if score is None else [(s.patient, k, grade, score)]
+                rows += [] if score is None or grade == NOT_ASKED else [(s.patient, k, grade, score)]
     return rows
 
 
 def held_out_crops(found: list[Sample], per_source: int = 40) -> dict[str, tuple[Tensor, Tensor]]:
+    """Fixed crops of each source; every slice is as likely as another, whatever its weight in training."""
     out = {}
     for name in sorted({s.source for s in found}):
-        drawn = [c[:2] for c, _ in zip(Crops([s for s in found if s.source == name], 7, {name: 1.0}), range(per_source))]
+        equal = [replace(s, weight=1.0) for s in found if s.source == name]
+        drawn = [c[:2] for c, _ in zip(Crops(equal, 7, {name: 1.0}), range(per_source))]
         out[name] = tuple(torch.from_numpy(np.stack(x)) for x in zip(*drawn))
     return out
 

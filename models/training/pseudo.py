@@ -1,9 +1,7 @@
 """`python -m training.pseudo`: network 1 labels the real T1 slices it is then trained on.
 
-A teacher trained on T2-SPACE masks knows T2 best; where T2 lies on T1's matrix its
-opinion counts as well. Unsure pixels are ignored. A contact sheet is drawn, to be
-looked at before the labels are used. Test patients are labelled too, for evaluation
-only: whoever reads the file takes one split of it.
+A teacher trained on T2-SPACE masks knows T2 best, so T2's opinion counts as well. Unsure pixels are ignored; a patient
+whose bodies don't fit the graded discs is left out. Test patients are labelled too: network 2's evaluation needs it.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ import torch
 from scipy.ndimage import binary_closing, map_coordinates
 from scipy.ndimage import label as connected
 
-from . import labels, levels, preprocess, sheet, spider, weights
+from . import dataset, levels, preprocess, sheet, weights
 from .anatomy import CLASSES, IGNORE
 from .network import UNet
 from .vertebrae import PIXEL_MM
@@ -24,6 +22,7 @@ from .vertebrae import PIXEL_MM
 SURE = 0.6
 MOST_UNSURE = 0.15  # of a spine's pixels
 FEWEST_BODIES = 5
+MOST_OFF = 1  # bodies above S1 more or fewer than graded discs
 SCALES = (0.9, 1.0, 1.1)
 
 
@@ -46,7 +45,7 @@ def back(values: np.ndarray, shape: tuple[int, int], spacing: tuple[float, float
     return map_coordinates(values, np.meshgrid(*axes, indexing="ij"), order=1, mode="nearest")
 
 
-def tidied(label: np.ndarray, spacing: tuple[float, float]) -> np.ndarray | None:
+def tidied(label: np.ndarray, spacing: tuple[float, float], discs: int) -> np.ndarray | None:
     """Only the spine itself; None where the labels don't look like one."""
     parts, count = connected(binary_closing(label > 0, iterations=round(4 / spacing[0])))
     if not count:
@@ -55,35 +54,38 @@ def tidied(label: np.ndarray, spacing: tuple[float, float]) -> np.ndarray | None
     label = np.where(spine, label, 0).astype(np.uint8)
     unsure = (label == IGNORE).sum() / max(1, (label > 0).sum())
     seen = levels.find(label, spacing)
-    return label if unsure < MOST_UNSURE and seen and seen.bodies >= FEWEST_BODIES else None
+    fits = seen and seen.bodies >= FEWEST_BODIES and abs(seen.bodies - 1 - discs) <= MOST_OFF
+    return label if unsure < MOST_UNSURE and fits else None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("data", type=Path, help="the data set; `labels/` in it is written")
     parser.add_argument("--checkpoint", type=Path, required=True, help="of a teacher, or the shipped network.onnx")
     parser.add_argument("--t2-weight", type=float, default=0.6, help="the T2 opinion's share, 0 to 1")
-    parser.add_argument("--out", type=Path, required=True, help="labels (.pkl.gz); the sheet lies beside it")
+    parser.add_argument("--sheet", type=Path, required=True, help="contact sheet (.png), to be looked at")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    net, out = weights.load(args.checkpoint), []
-    for pair in spider.pairs(args.data):
-        if not pair.same_matrix:
+    net, tiles = weights.load(args.checkpoint), []
+    for case in dataset.pairs([args.data]):
+        spacing, middle = case.t1.spacing, len(case.t1.data) // 2
+        slices = [labels_of(net, *pair, spacing, args.t2_weight) for pair in zip(case.t1.data, case.t2.data)]
+        tidy = [tidied(one, spacing, len(case.grades)) for one in slices]
+        if tidy[middle] is None:
+            print(f"patient {case.patient}: left out")
             continue
-        guess = probabilities(net, pair.t1, pair.t1_spacing) * (1 - args.t2_weight)
-        if args.t2_weight:
-            guess += args.t2_weight * probabilities(net, pair.t2, pair.t1_spacing)
-        label = guess.argmax(0).astype(np.uint8)
-        label[guess.max(0) < SURE] = IGNORE
-        label = tidied(label, pair.t1_spacing)
-        if label is None:
-            print(f"patient {pair.patient}: left out")
-            continue
-        out.append(
-            dict(source="pseudo", patient=pair.patient, image=pair.t1, label=label, spacing=pair.t1_spacing, remap=False)
-        )
-    labels.write(args.out, out)
-    sheet.draw(args.out.with_suffix(".png"), [(s["patient"], s["image"], s["label"], s["spacing"]) for s in out])
+        case.write("labels", np.stack([np.full(s.shape, IGNORE) if t is None else t for s, t in zip(slices, tidy)]))
+        tiles.append((case.patient, case.t1.data[middle], tidy[middle], spacing))
+    sheet.draw(args.sheet, tiles)
+
+
+def labels_of(net: UNet, t1: np.ndarray, t2: np.ndarray, spacing: tuple[float, float], t2_weight: float) -> np.ndarray:
+    guess = probabilities(net, t1, spacing) * (1 - t2_weight)
+    if t2_weight:
+        guess += t2_weight * probabilities(net, t2, spacing)
+    label = guess.argmax(0).astype(np.uint8)
+    label[guess.max(0) < SURE] = IGNORE
+    return label
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class Run:
         self._recent: list[float] = []
         self._started = time.monotonic()
         self.content: dict = {
-            "settings": {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()},
+            "settings": {k: v if isinstance(v, (int, float, type(None))) else str(v) for k, v in settings.items()},
             "data": digests,
             "torch": torch.__version__,
             "loss": [],

@@ -15,10 +15,10 @@ STEPS = "12"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--phantoms", required=True, help="a folder of phantoms with truth")
+    parser.add_argument("--data", required=True, help="a data set of phantoms")
     parser.add_argument("--work", type=Path, required=True)
     args = parser.parse_args()
-    common = ["--phantoms", args.phantoms]
+    common = ["--data", args.data]
     for task in tasks.NAMES:
         checkpoint = train.train(train.parse([task, *common, "--work", str(args.work), "--steps", STEPS]))
         bundles = ["--checkpoint", str(checkpoint), "--version", "0.0.0", "--bundles", str(args.work / "bundles")]

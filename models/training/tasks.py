@@ -24,9 +24,9 @@ class Task:
 
 
 def load(name: str, args: argparse.Namespace) -> Task:
-    """Reads the data; wants `data`, `phantoms`, `pseudo` and `seed` of `args`."""
+    """Reads the data; wants `data` and `seed` of `args`."""
     module = {"vertebrae": vertebrae, "modic": modic}[name]
-    train, val = (module.samples(s, args.data, args.phantoms, args.pseudo) for s in ("train", "val"))
+    train, val = (module.samples(s, args.data) for s in ("train", "val"))
     held_out = module.held_out_crops(val)
     crops = module.Crops(train, args.seed, module.WEIGHTS)
     if name == "vertebrae":
@@ -36,9 +36,4 @@ def load(name: str, args: argparse.Namespace) -> Task:
 
 def digests(args: argparse.Namespace) -> dict[str, str]:
     """Of the data a run sees, for its record."""
-    found = {"spider": record.digest(args.data, "*.png")} if args.data else {}
-    if args.phantoms:
-        found["phantoms"] = record.digest(args.phantoms, "*.nii.gz")
-    if args.pseudo:
-        found["pseudo"] = record.digest(args.pseudo.parent, args.pseudo.name)
-    return found
+    return {root.name: record.digest(root, "*.mha") for root in args.data}

@@ -16,9 +16,7 @@ from .network import UNet
 def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", choices=tasks.NAMES)
-    parser.add_argument("--data", type=Path, help="the SPIDER renderings")
-    parser.add_argument("--phantoms", type=Path, help="a folder of phantoms with truth")
-    parser.add_argument("--pseudo", type=Path, help="labels from `training.pseudo`")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="data sets in SPIDER's layout, phantoms too")
     parser.add_argument("--work", type=Path, required=True, help="checkpoints and records, outside git")
     parser.add_argument("--init", type=Path, help="begin with the weights of this checkpoint or `network.onnx`")
     parser.add_argument("--minutes", type=float, default=60.0, help="wall-clock budget")

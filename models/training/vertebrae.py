@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from . import anatomy, augment, labels, phantoms, preprocess, spider
-from .splits import split_of
+from . import anatomy, augment, dataset, preprocess
 
 PIXEL_MM = 1.0
 CROP = (224, 160)
-WEIGHTS = {"space": 1.0, "phantom": 0.6, "pseudo": 1.6}
+WEIGHTS = {"space": 0.8, "phantom": 1.2, "pseudo": 1.0, "mask": 0.8}
+LEAST_S1_MM = 8.0  # of S1's height within a cut picture; less could be any body
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,22 @@ class Sample:
     remap: bool
 
 
-def samples(split: str, data: Path | None, phantom_dir: Path | None, pseudo: Path | None) -> list[Sample]:
-    """Everything there is of one split: T2-SPACE, phantoms, pseudo-labelled T1."""
+def samples(split: str, roots: list[Path]) -> list[Sample]:
+    """Everything there is of one split: T2-SPACE (slices, and slabs of them), labelled T1."""
     found: list[Sample] = []
-    for patient, slices in spider.space(data).items() if data else ():
-        if split_of(patient) == split:
-            for s, label in zip(slices, anatomy.classes_of(slices)):
-                found.append(Sample("space", patient, s.image, label, s.spacing, True))
-    if phantom_dir is not None:
-        for case in phantoms.cases(phantom_dir):
-            if phantoms.split_of(case.seed) == split:
-                t1, tissue = case.t1, case.tissue
-                for k in range(len(t1.data)):
-                    found.append(Sample("phantom", f"p{case.seed}", _bytes(t1.data[k]), tissue[k], t1.spacing, False))
-    if pseudo is not None:
-        found += [Sample(**s) for s in labels.read(pseudo) if split_of(s["patient"]) == split]
+    for case in dataset.cases(roots, split):
+        if case.space:
+            volume, mask = case.space
+            classes = anatomy.classes_of(mask, volume.spacing)
+            found += [Sample("space", case.patient, i, c, volume.spacing, True) for i, c in zip(volume.data, classes)]
+            for k in range(1, len(mask) - 1) if split == "train" else ():
+                thick = volume.data[k - 1 : k + 2].mean(0).astype(np.uint8)
+                label = anatomy.majority(classes[k - 1 : k + 2])
+                found.append(Sample("space", case.patient, thick, label, volume.spacing, True))
+        if case.paired and case.classes is not None and (split == "train" or case.truth is not None):
+            source = "pseudo" if case.truth is None else "mask" if case.modic is None else "phantom"
+            for image, label in zip(case.t1.data, case.classes):
+                found.append(Sample(source, case.patient, _bytes(image), label, case.t1.spacing, False))
     return found
 
 
@@ -71,13 +72,31 @@ class Crops(torch.utils.data.IterableDataset):
 def crop(rng: np.random.Generator, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     where = np.argwhere((sample.label > 0) & (sample.label != anatomy.IGNORE))
     middle = where.mean(0) if len(where) else np.array(sample.label.shape) / 2
-    view = augment.random_view(rng, CROP, PIXEL_MM, tuple(middle * sample.spacing))
+    view = augment.random_view(rng, CROP, PIXEL_MM, tuple(middle * sample.spacing), turned=0.35)
     image = view.take(sample.image, sample.spacing)
     label = view.take(sample.label, sample.spacing, nearest=True).round().astype(np.uint8)
-    if rng.random() < (0.85 if sample.remap else 0.15):
+    kind = rng.random()
+    if kind < 0.2:
+        image = augment.recontrast(rng, image, label)
+    elif kind < (0.85 if sample.remap else 0.3):
         image = augment.remap_classes(rng, image, label)
-    image = augment.degrade(rng, image * augment.shade(rng, CROP, 0.35 * rng.random()))
+    image = augment.degrade(rng, image * augment.shade(rng, CROP, 0.35 * rng.random()), low_field=0.15)
+    if rng.random() < 0.3:
+        return shortened(rng, image, label)
     return preprocess.local(image, PIXEL_MM)[None], label.astype(np.int64)
+
+
+def shortened(rng: np.random.Generator, image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A crop whose picture ends early, as the daemon would give it: zeros beyond, nothing to be seen there."""
+    keep = augment.cut(rng, label, PIXEL_MM)
+    seen = np.zeros(image.shape, np.float32)
+    seen[keep] = preprocess.local(image[keep], PIXEL_MM)
+    truth = np.zeros(label.shape, np.int64)
+    truth[keep] = label[keep]
+    sacrum = np.flatnonzero((truth == anatomy.S1).any(1))
+    if len(sacrum) and (keep[0].stop - sacrum[0]) * PIXEL_MM < LEAST_S1_MM:
+        truth[truth == anatomy.S1] = anatomy.IGNORE
+    return seen[None], truth
 
 
 def loss(logits: Tensor, label: Tensor) -> Tensor:

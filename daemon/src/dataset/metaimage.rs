@@ -3,7 +3,7 @@
 //! The header's world is LPS in mm, as DICOM's. `TransformMatrix` lists the direction of each stored axis.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 
 use flate2::Compression;
@@ -235,28 +235,27 @@ impl Voxel for u16 {
 
 /// Writes voxels `[slice, row, column]` compressed; columns are the file's fastest axis.
 pub fn write<T: Voxel>(path: &Path, data: ArrayView3<T>, grid: &Grid) -> Result<(), DatasetError> {
+    let mut bytes = Vec::with_capacity(data.len() * size_of::<T>());
+    data.iter().for_each(|v| v.put(&mut bytes));
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+    let compressed = encoder.write_all(&bytes).and_then(|()| encoder.finish());
+    let compressed = compressed.map_err(|e| DatasetError::io(path, e))?;
     let stored = [2, 1, 0];
     let words = |values: &mut dyn Iterator<Item = String>| values.collect::<Vec<_>>().join(" ");
+    // ITK doesn't read compressed voxels without their size.
     let header = format!(
         "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n\
-         CompressedData = True\nTransformMatrix = {}\nOffset = {}\nElementSpacing = {}\n\
-         DimSize = {}\nElementType = {}\nElementDataFile = LOCAL\n",
+         CompressedData = True\nCompressedDataSize = {}\nTransformMatrix = {}\nOffset = {}\n\
+         ElementSpacing = {}\nDimSize = {}\nElementType = {}\nElementDataFile = LOCAL\n",
+        compressed.len(),
         words(&mut stored.iter().flat_map(|k| grid.axes[*k]).map(|x| x.to_string())),
         words(&mut grid.origin.iter().map(f64::to_string)),
         words(&mut stored.iter().map(|k| grid.spacing[*k].to_string())),
         words(&mut stored.iter().map(|k| grid.shape[*k].to_string())),
         T::NAME,
     );
-    let mut bytes = Vec::with_capacity(data.len() * size_of::<T>());
-    data.iter().for_each(|v| v.put(&mut bytes));
-    let save = || -> std::io::Result<()> {
-        let mut file = BufWriter::new(File::create(path)?);
-        file.write_all(header.as_bytes())?;
-        let mut voxels = ZlibEncoder::new(file, Compression::fast());
-        voxels.write_all(&bytes)?;
-        voxels.finish()?.flush()
-    };
-    save().map_err(|e| DatasetError::io(path, e))
+    let whole = [header.into_bytes(), compressed].concat();
+    std::fs::write(path, whole).map_err(|e| DatasetError::io(path, e))
 }
 
 #[cfg(test)]
