@@ -1,7 +1,7 @@
 """`python -m training.carried`: T2-SPACE masks carried over to the T1 mid-slice of the same patient.
 
 The slab of SPACE slices that fits the T2 mid-slice best is laid over it (rotation, shift, scale of rows and
-columns; correlation around the spine), and T2 lies on T1. Written as the data set's `masks/`. A contact sheet is drawn:
+columns; correlation around the spine), and moved to where the patient lay during T1. Written as the data set's `masks/`. A contact sheet is drawn:
 what doesn't fit is named in `carried_unfit.txt`. Test patients are carried too, for evaluation only.
 """
 
@@ -17,7 +17,7 @@ from scipy.ndimage import binary_dilation
 from scipy.optimize import minimize
 from scipy.signal import fftconvolve
 
-from . import anatomy, augment, dataset, preprocess, sheet
+from . import anatomy, augment, dataset, preprocess, register, sheet
 from .anatomy import IGNORE
 
 PIXEL_MM = 2.0  # of the search; the last fit runs at half of it
@@ -35,6 +35,7 @@ class Fit:
     correlation: float
     slice: int
     at: np.ndarray
+    moved_mm: np.ndarray  # of T2 against T1
     outer_dice: float  # of the bodies on the slab's two outer slices: what a slice's thickness alone changes
 
 
@@ -116,8 +117,12 @@ def carry(case: dataset.Case) -> tuple[np.ndarray, Fit]:
     onto = view(at, case.t1.data[middle].shape, onto_spacing)
     seen = np.stack([onto.take(m, spacing, nearest=True).round().astype(np.uint8) for m in slab(mask, k)])
     label = np.where(onto.take(np.ones(images[0].shape), spacing) > 0.99, anatomy.majority(seen), IGNORE).astype(np.uint8)
+    spine = (label > 0) & (label != IGNORE)
+    off = register.moved_mm(case.t1.data[middle][None], case.t2.data[middle][None], spine[None], onto_spacing)
+    rows, columns = (round(-mm / s) for mm, s in zip(off, onto_spacing))
+    label = np.roll(label, (rows, columns), (0, 1))
     first, last = ((s > 0) & (s < anatomy.MASK_CANAL) for s in (seen[0], seen[-1]))
-    return label, Fit(score, k, at, float(2 * (first & last).sum() / max(1, first.sum() + last.sum())))
+    return label, Fit(score, k, at, off, float(2 * (first & last).sum() / max(1, first.sum() + last.sum())))
 
 
 def _moving(image: np.ndarray, bone: np.ndarray, spacing: tuple[float, float], pixel_mm: float) -> tuple[Picture, np.ndarray]:

@@ -1,7 +1,8 @@
 """`python -m training.export vertebrae|modic`: a checkpoint becomes a bundle.
 
 A bundle holds `network.onnx` (int8), `golden.bin` and `manifest.toml`; the
-daemon refuses it when a digest or the golden case doesn't fit.
+daemon refuses it when a digest or the golden case doesn't fit. The float form, too large
+to ship, becomes a bundle beside the checkpoint, for `modicd evaluate --against`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from . import anatomy, dataset, evaluate, modic, onnx_file, preprocess, tasks, v
 
 GOLDEN = 128  # pixels a side
 CALIBRATION_SLICES = 48
+FORMS = {"f32": "float32", "int8": "int8 QDQ, u8 activations, s8 weights per channel"}
 SOURCES = (
     "SPIDER (van der Graaf et al., Scientific Data 2024), CC BY 4.0, by way of 8-bit PNG renderings",
     "phantoms with exact truth from `modicd phantom`",
@@ -39,19 +41,20 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
 def export(args: argparse.Namespace) -> Path:
     """Writes the bundle; returns its folder."""
     torch.set_num_threads(1)
-    folder = args.bundles / args.task
-    folder.mkdir(parents=True, exist_ok=True)
-
-    reference, network = args.checkpoint.with_suffix(".f32.onnx"), folder / "network.onnx"
-    onnx_file.write_float(weights.load(args.checkpoint), reference)
-    onnx_file.write_int8(reference, network, calibration(args))
-    golden = folder / "golden.bin"
-    golden.write_bytes(golden_case(network, golden_input(args)))
-    runs = {"f32": onnx_file.session(reference), "int8": onnx_file.session(network)}
-    threshold, figures = measure(args, {k: lambda x, s=s: onnx_file.run(s, x) for k, s in runs.items()})
-    (folder / "manifest.toml").write_text(manifest(args, network, golden, threshold, figures))
+    folders = {"f32": args.checkpoint.parent / "float" / args.task, "int8": args.bundles / args.task}
+    networks = {form: folder / "network.onnx" for form, folder in folders.items()}
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    onnx_file.write_float(weights.load(args.checkpoint), networks["f32"])
+    onnx_file.write_int8(networks["f32"], networks["int8"], calibration(args))
+    sessions = {form: onnx_file.session(network) for form, network in networks.items()}
+    threshold, figures = measure(args, {k: lambda x, s=s: onnx_file.run(s, x) for k, s in sessions.items()})
+    for form, network in networks.items():
+        golden = network.with_name("golden.bin")
+        golden.write_bytes(golden_case(network, golden_input(args)))
+        network.with_name("manifest.toml").write_text(manifest(args, form, network, golden, threshold, figures))
     print(json.dumps({"threshold": threshold, **figures}, indent=1))
-    return folder
+    return folders["int8"]
 
 
 def inputs_of(task: str, sample: vertebrae.Sample | modic.Sample) -> np.ndarray:
@@ -123,7 +126,9 @@ def measure(args: argparse.Namespace, runs: dict[str, evaluate.Network]) -> tupl
     return threshold, figures
 
 
-def manifest(args: argparse.Namespace, network: Path, golden: Path, threshold: float, figures: dict[str, float]) -> str:
+def manifest(
+    args: argparse.Namespace, form: str, network: Path, golden: Path, threshold: float, figures: dict[str, float]
+) -> str:
     first = args.task == "vertebrae"
     classes = list(anatomy.CLASSES) if first else ["modic"]
     settings = args.checkpoint.with_name("record.json")
@@ -143,12 +148,12 @@ def manifest(args: argparse.Namespace, network: Path, golden: Path, threshold: f
         f"classes = {json.dumps(classes)}",
         *([] if first else [f"threshold = {threshold}"]),
         "\n[quantization]",
-        'format = "int8 QDQ, u8 activations, s8 weights per channel"',
+        f'format = "{FORMS[form]}"',
         "\n[training]",
         f"data = {json.dumps(SOURCES)}",
         'licence = "SPIDER: CC BY 4.0"',
         f'date = "{time.strftime("%Y-%m-%d")}"',
-        f'split = "by patient, seeded hash, training/splits.csv: train 60 %, val 12 %, test 28 %"',
+        f'split = "by patient, seeded hash (training/splits.py): train 60 %, val 12 %, test 28 %"',
         f"seed = {run.get('seed', 0)}",
         f"minutes = {round(record.get('seconds', 0) / 60, 1)}",
         "\n[figures]",

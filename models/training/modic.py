@@ -21,7 +21,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter, label
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from . import augment, dataset, lesions, levels, preprocess
+from . import augment, dataset, lesions, levels, preprocess, register
 from .anatomy import IGNORE, S1, VERTEBRA
 
 PIXEL_MM = 0.75
@@ -70,6 +70,7 @@ def samples_of(case: dataset.Case) -> list[Sample]:
     bodies = np.isin(classes, (VERTEBRA, S1))
     if not bodies.any():
         return []
+    t2 = register.aligned(t1, t2, bodies, (PIXEL_MM, PIXEL_MM))
     ratios = ratios_of(t1, t2, classes, (PIXEL_MM, PIXEL_MM))
     box = surroundings(bodies.any(0))
     ratios, classes = ratios[(..., *box)], classes[(..., *box)]
