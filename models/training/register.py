@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation, shift
 
 REACH_MM = 6.0
-MOVED_MM = 1.5  # less is no move: chemical shift alone looks like that
+LEAST_MM, LEAST_GAIN = 1.5, 1.3  # less is no move: chemical shift alone looks like that
 NEAR_MM = 8.0  # of the bodies: belly and bowel move with every breath
 
 
@@ -33,8 +33,10 @@ def moved_mm(t1: np.ndarray, t2: np.ndarray, bodies: np.ndarray, spacing: tuple[
         return float(sum(weight * (a * b).sum() for weight, a, b in zip((1, 2, 1), fixed, back)))
 
     tried = [(r, c) for r in range(-reach[0], reach[0] + 1) for c in range(-reach[1], reach[1] + 1)]
-    best = np.array(max(tried, key=score)) * spacing
-    return best if np.hypot(*best) >= MOVED_MM else np.zeros(2)
+    best = max(tried, key=score)
+    moved = np.array(best) * spacing
+    clear = np.hypot(*moved) >= LEAST_MM and score(best) >= LEAST_GAIN * score((0, 0))
+    return moved if clear else np.zeros(2)
 
 
 def _orientations(volume: np.ndarray, spacing: tuple[float, float]) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ use ndarray::{Array2, Array3, ArrayView3, Axis, Zip, s, stack};
 use super::{MarrowField, SegmentError, Segmentation, anatomy, normalise};
 use crate::domain::Volume;
 use crate::mask;
-use crate::volume::{covered, from_square_pixels, resample_onto, shift_mm, to_square_pixels};
+use crate::volume::{covered, from_square_pixels, moved_mm, resample_onto, to_square_pixels};
 
 /// Marrow counts as a reference this far inside the cortex, mm.
 pub const MARROW_DEPTH_MM: f64 = 2.0;
@@ -19,8 +19,6 @@ const CANDIDATE_MARGIN_MM: f64 = 2.0;
 const MARGIN_MM: f64 = 20.0;
 /// Whether the patient moved is told by what lies this near to the bodies, mm.
 const NEAR_MM: f64 = 8.0;
-/// Less than this is no move: chemical shift alone makes marrow seem to lie off by about as much, mm.
-const MOVED_MM: f64 = 1.5;
 /// Fewer voxels than this are no vertebral body, mm³.
 const MIN_BODIES_MM3: f64 = 1500.0;
 
@@ -188,16 +186,14 @@ fn align(t1: &Volume, mut t2: Volume, bodies: ArrayView3<bool>) -> Aligned {
     let pixel_mm = [t1.grid.spacing[1], t1.grid.spacing[2]];
     let near = mask::dilate(bodies, NEAR_MM, pixel_mm);
     let mut on_t1 = resample_onto(&t2, &t1.grid);
-    let mut moved_mm = shift_mm(t1, &on_t1, near.view());
-    if moved_mm[0].hypot(moved_mm[1]) >= MOVED_MM {
+    let moved_mm = moved_mm(t1, &on_t1, near.view());
+    if moved_mm != [0.0; 2] {
         for (axis, mm) in t1.grid.axes[1..].iter().zip(moved_mm) {
             for (origin, direction) in t2.grid.origin.iter_mut().zip(axis) {
                 *origin -= mm * direction;
             }
         }
         on_t1 = resample_onto(&t2, &t1.grid);
-    } else {
-        moved_mm = [0.0; 2];
     }
     Aligned { covered: covered(&t1.grid, &t2.grid), t2: on_t1, moved_mm }
 }
