@@ -2,7 +2,8 @@
 
 SPIDER marks vertebrae with their posterior elements and doesn't mark S1. Bodies
 are what lies in front of the canal; S1 is a quadrilateral below the lowest disc,
-its core labelled, its uncertain rim and the S1/S2 border ignored.
+its core labelled, its uncertain rim and the S1/S2 border ignored. Bodies above the
+topmost marked one may be in the picture all the same: rows up there are ignored.
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ def _classes_of_slice(mask: np.ndarray, canal_front: np.ndarray, spacing: tuple[
     unsure, core = _s1(_is_disc(mask), spacing)
     out[unsure & (out == BACKGROUND)] = IGNORE
     out[core & ((out == BACKGROUND) | (out == IGNORE))] = S1
+    marked = np.flatnonzero(np.isin(out, (VERTEBRA, DISC)).any(1))
+    above = out[: marked[0] if len(marked) else 0]
+    above[above == BACKGROUND] = IGNORE
     return out
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation, shift
 
 REACH_MM = 6.0
-LEAST_MM, LEAST_GAIN = 1.5, 1.3  # less is no move: chemical shift alone looks like that
+LEAST_MM, LEAST_GAIN = 2.0, 1.1  # less is no move: chemical shift alone looks like that
 NEAR_MM = 8.0  # of the bodies: belly and bowel move with every breath
 
 

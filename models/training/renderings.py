@@ -3,8 +3,10 @@
 The renderings hold the mid-sagittal T1 and T2 of each patient, and every second T2-SPACE slice of some with its
 mask. Only picture, spacing and labels are real; the place in the patient is made up: pictures are centred.
 
-Half of the mid-sagittal pictures were stretched or squeezed along the rows when they were rendered: bodies' proportions
-follow rows / columns. The field of view is square, and T2 shows T1's; the table's spacing holds along T1's columns.
+Half of the mid-sagittal pictures have another matrix than the series, often not square, and are as stretched as that:
+bodies' proportions follow rows / columns with a slope of 1.0 (log-log). The field of view was square, and where a T2-SPACE
+volume can be laid over a picture it fits that. `field_of_view.csv` holds its side: the series' spacing times the columns
+that most pictures of that manufacturer and spacing have; for patients 142 and 162 as T2-SPACE and the bodies' size say.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ CANAL, DISC = 100, 200  # SPIDER's labels: the canal, and what is added to a dis
 SMALLEST_DISC = 40  # pixels
 SLICE_MM = 4.0  # where the table says nothing
 DISCS = Path(__file__).with_name("discs.csv")  # where test patients' discs lie on T1, LPS mm, each looked at
+FIELD_OF_VIEW = Path(__file__).with_name("field_of_view.csv")
 UPSIDE_DOWN = Path(__file__).with_name("upside_down.txt").read_text().split()  # pictures that lie feet up
 
 
@@ -42,16 +45,16 @@ def convert(data: Path, out: Path) -> None:
     for folder in ("images", "masks"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     series = {row["new_file_name"]: row for row in _table(data / "series.csv")}
+    sides = {row["patient"]: float(row["side_mm"]) for row in _table(FIELD_OF_VIEW)}
     for pair in _table(data / "pairs.csv"):
-        field_mm = None
+        side_mm = sides[pair["patient"]]
         for weighting in ("t1", "t2"):
             name = pair[weighting]
             picture = _grey(data / "pairs" / name)
             picture = picture[::-1] if name in UPSIDE_DOWN else picture
             rows, columns = picture.shape
-            field_mm = field_mm or columns * _numbers(pair["t1_spacing"])[1]
             path = out / "images" / f"{pair['patient']}_{weighting}.mha"
-            _write(path, picture[None], (field_mm / rows, field_mm / columns), SLICE_MM)
+            _write(path, picture[None], (side_mm / rows, side_mm / columns), SLICE_MM)
     slices = defaultdict(list)
     for path in sorted((data / "space" / "masks").glob("*.png")):
         slices[path.stem.rsplit("_slice", 1)[0]].append(path.name)

@@ -36,17 +36,32 @@ pub fn mask_of(bodies: &Array3<u8>, discs: &Array3<u8>, canal: &Array3<bool>) ->
     })
 }
 
+/// A disc's number from L5-S1 (1) up.
+fn disc(label: u8) -> Option<u8> {
+    label.checked_sub(DISC).filter(|number| (1..=LAST_VERTEBRA).contains(number))
+}
+
 /// A vertebra's number from L5 (1) up.
 fn vertebra(label: u8) -> Option<u8> {
     let whole = if label > PARTIAL { label - PARTIAL } else { label };
     (1..=LAST_VERTEBRA).contains(&whole).then_some(whole)
 }
 
-/// The bodies of a mask that marks whole vertebrae: what lies in front of the canal. 2 is L5; S1 isn't marked.
+/// The bodies of a mask that marks whole vertebrae: what lies in front of the canal. 2 is L5; S1 isn't marked. Not
+/// every body in the picture is: above the topmost mark nothing is known.
 pub(super) fn vertebral_bodies(mask: ArrayView3<u8>) -> Array3<u8> {
     let front = canal_front(mask);
+    let is_mark = |label: u8| vertebra(label).is_some() || disc(label).is_some();
+    let top: Vec<usize> = mask
+        .outer_iter()
+        .map(|slice| {
+            let marked = slice.outer_iter().position(|row| row.iter().any(|label| is_mark(*label)));
+            marked.unwrap_or(slice.nrows())
+        })
+        .collect();
     Array3::from_shape_fn(mask.dim(), |(s, r, c)| match mask[[s, r, c]] {
         UNKNOWN => UNKNOWN,
+        _ if r < top[s] => UNKNOWN,
         label => match vertebra(label) {
             Some(number) if (c as f64) < front[r] => number + 1,
             _ => 0,
@@ -86,8 +101,8 @@ fn canal_front(mask: ArrayView3<u8>) -> Vec<f64> {
 pub(super) fn disc_middles(mask: ArrayView3<u8>, grid: &Grid) -> Vec<Disc> {
     let mut sums: BTreeMap<u8, ([f64; 3], f64)> = BTreeMap::new();
     for ((s, r, c), label) in mask.indexed_iter() {
-        if *label > DISC && *label <= DISC + LAST_VERTEBRA {
-            let (sum, count) = sums.entry(label - DISC).or_default();
+        if let Some(number) = disc(*label) {
+            let (sum, count) = sums.entry(number).or_default();
             for (sum, x) in sum.iter_mut().zip([s, r, c]) {
                 *sum += x as f64;
             }
