@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 
 import numpy as np
-from scipy.ndimage import label
+from scipy.ndimage import binary_opening, label
 
 from . import anatomy, dataset, levels, modic, preprocess, vertebrae
 
@@ -16,20 +16,40 @@ THRESHOLDS = np.arange(0.3, 0.91, 0.1)
 
 
 def vertebrae_figures(run: Network, found: list[vertebrae.Sample]) -> dict[str, float]:
-    """Dice of every class over all slices of each source, at 1 mm."""
+    """Dice of every class over all slices of each source, at 1 mm; bodies missed or merged with another."""
     sums: dict[str, np.ndarray] = {}
     for s in found:
-        image = preprocess.resample(s.image, s.spacing, vertebrae.PIXEL_MM)
-        guess = run(vertebrae.prepare(s.image, s.spacing)).argmax(0)[: image.shape[0], : image.shape[1]]
-        view = [np.clip((np.arange(m) + 0.5) * vertebrae.PIXEL_MM / p, 0, n - 1).astype(int)
-                for m, p, n in zip(image.shape, s.spacing, s.label.shape)]
-        truth = s.label[np.ix_(*view)]
+        guess, truth = guess_and_truth(run, s)
         known = truth != anatomy.IGNORE
         for cls, name in enumerate(anatomy.CLASSES[1:], 1):
             a, b = (guess == cls) & known, truth == cls
             key = f"{s.source}_dice_{name}"
             sums[key] = sums.get(key, np.zeros(2)) + (2 * (a & b).sum(), a.sum() + b.sum())
-    return {key: float(both / max(total, 1)) for key, (both, total) in sums.items()}
+        key = f"{s.source}_bodies_wrong"
+        sums[key] = sums.get(key, np.zeros(2)) + wrong_bodies(guess, truth)
+    counts = {key.replace("wrong", "counted"): float(total) for key, (_, total) in sums.items() if key.endswith("wrong")}
+    return {key: float(both / max(total, 1)) for key, (both, total) in sums.items()} | counts
+
+
+def guess_and_truth(run: Network, s: vertebrae.Sample) -> tuple[np.ndarray, np.ndarray]:
+    """Classes of a whole slice at 1 mm."""
+    image = preprocess.resample(s.image, s.spacing, vertebrae.PIXEL_MM)
+    guess = run(vertebrae.prepare(s.image, s.spacing)).argmax(0)[: image.shape[0], : image.shape[1]]
+    view = [np.clip((np.arange(m) + 0.5) * vertebrae.PIXEL_MM / p, 0, n - 1).astype(int)
+            for m, p, n in zip(image.shape, s.spacing, s.label.shape)]
+    return guess, s.label[np.ix_(*view)]
+
+
+def wrong_bodies(guess: np.ndarray, truth: np.ndarray) -> tuple[int, int]:
+    """(bodies above S1 of which no part of the guess holds half, or whose part holds half of another one too; all)."""
+    bodies = parts(truth == anatomy.VERTEBRA, levels.SMALLEST_BODY_MM2 / vertebrae.PIXEL_MM**2)
+    labelled, _ = label(binary_opening(guess == anatomy.VERTEBRA, iterations=2))
+    held = []
+    for body in bodies:
+        counts = np.bincount(labelled[body])
+        counts[0] = 0
+        held.append(int(counts.argmax()) if counts.max() >= body.sum() / 2 else 0)
+    return sum(h == 0 or held.count(h) > 1 for h in held), len(bodies)
 
 
 def level_figures(run: Network, graded: list[dataset.Case]) -> dict[str, float]:
