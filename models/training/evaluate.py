@@ -12,7 +12,7 @@ from . import anatomy, dataset, levels, modic, preprocess, vertebrae
 
 Network = Callable[[np.ndarray], np.ndarray]  # [1, c, h, w] -> logits [classes, h, w]
 LESION_MM3, FINDING_MM3, CONTACT_MM = 100.0, 50.0, 3.0
-THRESHOLDS = np.arange(0.3, 0.91, 0.1)
+THRESHOLDS = np.arange(0.2, 0.91, 0.1)
 
 
 def vertebrae_figures(run: Network, found: list[vertebrae.Sample]) -> dict[str, float]:
@@ -124,7 +124,7 @@ def disc_table(run: Network, found: list[modic.Sample]) -> list[tuple[str, int, 
         guess = probability(run, s)
         for k, grade in enumerate(s.grades, 1):
             score = modic.disc_score(guess, s.disc, k)
-            rows += [] if score is None or grade == modic.NOT_ASKED else [(s.patient, k, grade, score)]
+            rows += [] if score is None else [(s.patient, k, grade, score)]
     return rows
 
 

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from .levels import Levels
 
 # type: (r1 range, r2 range)
-RATIOS = {1: ((0.45, 0.72), (1.3, 2.0)), 2: ((1.15, 1.9), (1.0, 1.6)), 3: ((0.2, 0.65), (0.2, 0.65))}
+RATIOS = {1: ((0.45, 0.72), (1.3, 2.0)), 2: ((1.3, 1.9), (1.05, 1.6)), 3: ((0.2, 0.65), (0.2, 0.65))}
 SHARE = (0.4, 0.4, 0.2)  # of types 1, 2, 3
 MIXED = 0.2  # of lesions have two types
 
@@ -87,18 +87,10 @@ def add_schmorl(rng: np.random.Generator, canvas: Canvas, levels: Levels) -> Non
         _disc_blob(rng, canvas, plate, rng.uniform(1.5, 3.5), rng.uniform(0.35, 0.65), rng.uniform(0.25, 1.0))
 
 
-def add_line(rng: np.random.Generator, canvas: Canvas, levels: Levels) -> None:
-    """A bright line on T1 along a disc's endplates, as chemical shift draws it: not a Modic change."""
-    discs = [k for k in np.unique(levels.disc[levels.disc > 0]) if not (canvas.truth[levels.disc == k] == 1).any()]
-    if discs:
-        line = (levels.disc == rng.choice(discs)) & (levels.depth < rng.uniform(0.8, 2.0))
-        canvas.ratios[0] *= 1 + gaussian_filter(line.astype(np.float32), 0.6) * rng.uniform(0.1, 0.5)
-
-
 def mottle(rng: np.random.Generator, canvas: Canvas) -> None:
-    """Marrow that is patchy without being ill: up to 18 % in patches of 2 to 8 mm."""
-    size = rng.uniform(2, 8) / canvas.pixel_mm / 2
-    patches, amount = _noise(rng, canvas.truth.shape, size), rng.uniform(0, 0.18)
+    """Marrow that is patchy without being ill: up to 12 % in patches of 3 to 8 mm."""
+    size = rng.uniform(3, 8) / canvas.pixel_mm / 2
+    patches, amount = _noise(rng, canvas.truth.shape, size), rng.uniform(0, 0.12)
     canvas.ratios[0] *= 1 + amount * patches
     canvas.ratios[1] *= 1 + amount * rng.uniform(0, 1) * patches
 

@@ -5,8 +5,8 @@ It sees a slice between its two neighbours, and marks the middle one: slices are
 
 Four teachers: phantoms with exact truth, lesions simulated in real marrow, real
 discs graded 0 (nothing may be found), real discs graded as changed (bright marrow
-at their endplates is taken as the change). Whether a real disc is changed at all is
-asked as well, of its likeliest pixels: a multiple-instance term.
+at their endplates is taken as the change; where none stands out, something must be
+found somewhere: a multiple-instance term).
 """
 
 from __future__ import annotations
@@ -28,11 +28,9 @@ PIXEL_MM = 0.75
 CROP = (160, 160)
 ERODE_MM = 2.0
 MARGIN_MM = 20.0  # around the bodies of a volume: all that network 2 is ever shown
-WEIGHTS = {"real": 2.0, "phantom": 2.0}
-NOT_ASKED = -1  # instead of a grade
-DISC_TOP = 20  # pixels that speak for a disc: its likeliest
-DISC_WEIGHT = 0.4
-DOUBT = 0.05  # share of gradings taken to be wrong, or to rest on another slice
+WEIGHTS = {"real": 1.0, "phantom": 2.0}
+BAG_TOP = 20  # pixels whose mean probability is a bag's
+BAG_WEIGHT = 0.1
 CHANNELS = ("t1-1", "t1", "t1+1", "t2-1", "t2", "t2+1")
 MIDDLE = (1, 4)  # of them: the slice that is marked
 RARE = 3.0  # times as often as others come slices with sclerosis or two types: few, and the hardest
@@ -51,6 +49,7 @@ class Sample:
     disc: np.ndarray
     depth: np.ndarray
     clean: tuple[int, ...] = ()  # discs where a lesion may be painted
+    bags: tuple[int, ...] = ()  # discs with a change somewhere
     grades: tuple[int, ...] = ()
     slice_mm: float = 0.0  # of phantoms: distance between slices
     weight: float = 1.0  # how often it is drawn, against others of its source
@@ -131,24 +130,25 @@ def _rare(kinds: np.ndarray) -> bool:
 def graded_samples(case: dataset.Case, ratios: np.ndarray, classes: np.ndarray) -> list[Sample]:
     """Slices in which S1 is seen: without it nothing can be counted.
 
-    Grades are of whole discs. Discs graded 0 are clean on every slice; on which slice a change lies isn't known, so
-    only the middle one is asked for it.
+    Grades are of whole discs. Discs graded 0 are clean on every slice; on which slice a change lies isn't known, so only
+    the middle one must show it.
     """
     around, found = between_neighbours(ratios), []
     for k, one in enumerate(classes):
         seen = levels.find(one, (PIXEL_MM, PIXEL_MM))
         if seen is None:
             continue
-        target = _weak_target(ratios[:, k], seen, case.grades)
+        target, bags = _weak_target(ratios[:, k], seen, case.grades)
         clean = tuple(n for n, grade in enumerate(case.grades, 1) if grade == 0)
-        asked = case.grades if k == len(classes) // 2 else tuple(0 if g == 0 else NOT_ASKED for g in case.grades)
-        found.append(_sample("real", case.patient, around[k], target, seen.disc, seen.depth, clean=clean, grades=asked))
+        more = dict(bags=bags, grades=case.grades) if k == len(classes) // 2 else {}
+        found.append(_sample("real", case.patient, around[k], target, seen.disc, seen.depth, clean=clean, **more))
     return found
 
 
-def _weak_target(ratios: np.ndarray, seen: levels.Levels, grades: tuple[int, ...]) -> np.ndarray:
+def _weak_target(ratios: np.ndarray, seen: levels.Levels, grades: tuple[int, ...]) -> tuple[np.ndarray, tuple[int, ...]]:
     r1, r2 = (gaussian_filter(r, 1.0 / PIXEL_MM) for r in ratios)
     target = np.zeros(r1.shape, np.uint8)
+    bags = []
     for k in range(1, seen.bodies):
         region = seen.disc == k
         if k > len(grades):
@@ -157,7 +157,8 @@ def _weak_target(ratios: np.ndarray, seen: levels.Levels, grades: tuple[int, ...
             target[region & ((r1 < 0.93) | (r1 > 1.07))] = IGNORE
             bright = _touching(region & (r1 > 1.2) & (r2 > 0.9), seen.depth) if grades[k - 1] == 2 else region & False
             target[bright] = 1
-    return target
+            bags += [] if bright.any() else [k]
+    return target, tuple(bags)
 
 
 def _touching(mask: np.ndarray, depth: np.ndarray) -> np.ndarray:
@@ -172,7 +173,7 @@ def _touching(mask: np.ndarray, depth: np.ndarray) -> np.ndarray:
 
 
 class Crops(torch.utils.data.IterableDataset):
-    """Endless crops `(input [6, h, w], target [h, w], verdict [h, w])`."""
+    """Endless crops `(input [6, h, w], target [h, w], bag [h, w])`."""
 
     def __init__(self, found: list[Sample], seed: int, weights: dict[str, float]) -> None:
         self.groups = {name: [s for s in found if s.source == name] for name in weights}
@@ -211,16 +212,7 @@ def crop(rng: np.random.Generator, sample: Sample) -> tuple[np.ndarray, np.ndarr
     if rng.random() < 0.5:
         ratios = ratios[[2, 1, 0, 5, 4, 3]]
     ratios = _disturb(rng, ratios)
-    return ratios.astype(np.float32), target.astype(np.int64), _verdicts(sample, target, disc)
-
-
-def _verdicts(sample: Sample, target: np.ndarray, disc: np.ndarray) -> np.ndarray:
-    """At both endplates of graded disc k: 2k, and 1 more where it is changed or a lesion was painted; else 0."""
-    out = np.zeros(disc.shape, np.int64)
-    for k, grade in enumerate(sample.grades, 1):
-        here = (disc == k) & (grade != NOT_ASKED)
-        out[here] = 2 * k + int(grade > 0 or (target[here] == 1).any())
-    return out
+    return ratios.astype(np.float32), target.astype(np.int64), np.where(np.isin(disc, sample.bags), disc, 0).astype(np.int64)
 
 
 def _one_change(rng: np.random.Generator, target: np.ndarray) -> np.ndarray:
@@ -250,8 +242,6 @@ def _simulate(rng: np.random.Generator, canvas: lesions.Canvas, seen: levels.Lev
         lesions.add_haemangioma(rng, canvas, seen)
     if rng.random() < 0.25:
         lesions.add_schmorl(rng, canvas, seen)
-    if rng.random() < 0.25:
-        lesions.add_line(rng, canvas, seen)
 
 
 def _disturb(rng: np.random.Generator, ratios: np.ndarray) -> np.ndarray:
@@ -268,8 +258,8 @@ def _disturb(rng: np.random.Generator, ratios: np.ndarray) -> np.ndarray:
     return np.clip(out, 0, preprocess.CLIP)
 
 
-def loss(logits: Tensor, target: Tensor, verdict: Tensor) -> Tensor:
-    """Cross-entropy plus soft Dice of each crop on known pixels, plus cross-entropy of the graded discs."""
+def loss(logits: Tensor, target: Tensor, bag: Tensor) -> Tensor:
+    """Cross-entropy plus soft Dice of each crop on known pixels, plus the multiple-instance term."""
     logits = logits[:, 0]
     known = (target != IGNORE).float()
     truth = (target == 1).float()
@@ -277,18 +267,14 @@ def loss(logits: Tensor, target: Tensor, verdict: Tensor) -> Tensor:
     guess = logits.sigmoid() * known
     both, total = (guess * truth).sum((1, 2)), (guess + truth * known).sum((1, 2))
     dice = ((2 * both + DICE_FLOOR) / (total + DICE_FLOOR)).mean()
-    return 4 * entropy + 1 - dice + DISC_WEIGHT * _disc_loss(logits, verdict)
-
-
-def _disc_loss(logits: Tensor, verdict: Tensor) -> Tensor:
-    said, graded = [], []
-    for one, of_one in zip(logits, verdict):
-        for v in of_one.unique():
-            here = of_one == v
-            if v > 0 and here.sum() > 5 * DISC_TOP:
-                said.append(one[here].topk(DISC_TOP).values.mean())
-                graded.append(abs(float(v % 2) - DOUBT))
-    return bce(torch.stack(said), torch.tensor(graded)) if said else logits.new_zeros(())
+    bags = [
+        logits[i][bag[i] == k].topk(BAG_TOP).values.mean()
+        for i in range(len(bag))
+        for k in bag[i].unique()
+        if k > 0 and (bag[i] == k).sum() > 5 * BAG_TOP
+    ]
+    some = torch.nn.functional.softplus(-torch.stack(bags)).mean() if bags else 0.0
+    return 4 * entropy + 1 - dice + BAG_WEIGHT * some
 
 
 @torch.inference_mode()
@@ -299,9 +285,9 @@ def probability(net: torch.nn.Module, ratios: np.ndarray) -> np.ndarray:
 
 
 def disc_score(probability: np.ndarray, disc: np.ndarray, k: int) -> float | None:
-    """Mean of the highest `DISC_TOP` probabilities at a disc's endplates; None where it isn't seen."""
+    """Mean of the highest `BAG_TOP` probabilities at a disc's endplates; None where it isn't seen."""
     values = probability[disc == k]
-    return float(np.sort(values)[-DISC_TOP:].mean()) if len(values) > 5 * DISC_TOP else None
+    return float(np.sort(values)[-BAG_TOP:].mean()) if len(values) > 5 * BAG_TOP else None
 
 
 def disc_table(net: torch.nn.Module, found: list[Sample]) -> list[tuple[str, int, int, float]]:
@@ -312,7 +298,7 @@ def disc_table(net: torch.nn.Module, found: list[Sample]) -> list[tuple[str, int
             guess = probability(net, s.ratios)
             for k, grade in enumerate(s.grades, 1):
                 score = disc_score(guess, s.disc, k)
-                rows += [] if score is None or grade == NOT_ASKED else [(s.patient, k, grade, score)]
+                rows += [] if score is None else [(s.patient, k, grade, score)]
     return rows
 
 
