@@ -1,8 +1,9 @@
 """`python -m training.carried`: T2-SPACE masks carried over to the T1 mid-slice of the same patient.
 
 The slab of SPACE slices that fits the T2 mid-slice best is laid over it (rotation, shift, scale of rows and
-columns; correlation around the spine), and moved to where the patient lay during T1. Written as the data set's `masks/`. A contact sheet is drawn:
-what doesn't fit is named in `carried_unfit.txt`. Test patients are carried too, for evaluation only.
+columns; correlation around the spine), and moved to where the patient lay during T1. Written as the data set's `masks/`.
+A contact sheet is drawn: what doesn't fit is named in `carried_unfit.txt`. Test patients are carried too, for evaluation
+only.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Reads labelled exams in the layout of the SPIDER data set, phantoms and sites' own likewise.
 
-The layout is described in `daemon/src/dataset/mod.rs`; training adds `labels/{patient}_t1.mha`, what network 1 sees. Volumes come as `[slice right->left, row head->feet,
-column front->back]`, whatever order a file is stored in; T2 and all maps come on T1's grid.
+The layout is described in `daemon/src/dataset/mod.rs`; training adds `labels/{patient}_t1.mha`, what network 1 sees.
+Volumes come as `[slice right->left, row head->feet, column front->back]`, whatever order a file is stored in; T2 and all
+maps come on T1's grid.
 """
 
 from __future__ import annotations

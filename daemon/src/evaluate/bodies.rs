@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ndarray::{Array3, ArrayView3};
 use serde::Serialize;
 
-use super::statistics::{mean, quantile};
+use super::statistics::{mean, median, quantile};
 use crate::dataset::UNKNOWN;
 use crate::domain::{Grid, Level};
 use crate::modic::Spine;
@@ -61,25 +61,19 @@ pub(super) fn compare(truth: ArrayView3<u8>, spine: &Spine, grid: &Grid) -> Bodi
     let dice = dice_of(&|t| t > 1, &|f| f != 0 && Some(f) != s1);
     let s1_dice = marks_s1.then(|| dice_of(&|t| t == 1, &|f| f != 0 && Some(f) == s1));
 
-    let mut sizes: BTreeMap<u8, usize> = BTreeMap::new();
     let mut overlaps: BTreeMap<u8, BTreeMap<u16, usize>> = BTreeMap::new();
     for (at, value) in truth.indexed_iter().filter(|(at, t)| **t != 0 && known(*at)) {
-        *sizes.entry(*value).or_default() += 1;
         *overlaps.entry(*value).or_default().entry(spine.labels[at]).or_default() += 1;
     }
-    let mut sorted: Vec<f64> = sizes.values().map(|n| *n as f64).collect();
-    sorted.sort_by(f64::total_cmp);
-    let least = WHOLE_BODY * quantile(&sorted, 0.5).unwrap_or(0.0);
 
     let covering = |value: u8| {
-        let (label, voxels) = overlaps[&value]
-            .iter()
-            .filter(|(label, _)| **label != 0)
-            .max_by_key(|(_, voxels)| **voxels)?;
-        (*voxels as f64 >= COVERED * sizes[&value] as f64).then_some(*label)
+        let by_label = &overlaps[&value];
+        let size: usize = by_label.values().sum();
+        let (label, voxels) =
+            by_label.iter().filter(|(label, _)| **label != 0).max_by_key(|(_, voxels)| **voxels)?;
+        (*voxels as f64 >= COVERED * size as f64).then_some(*label)
     };
-    let whole: Vec<u8> =
-        sizes.iter().filter(|(_, n)| **n as f64 >= least).map(|(value, _)| *value).collect();
+    let whole = whole_bodies(truth);
     let found: Vec<Option<u16>> = whole.iter().map(|value| covering(*value)).collect();
     let each = whole
         .iter()
@@ -106,6 +100,16 @@ pub(super) fn compare(truth: ArrayView3<u8>, spine: &Spine, grid: &Grid) -> Bodi
         })
         .collect();
     Bodies { dice, s1_dice, each }
+}
+
+/// The truth's bodies that count, from the lowest up.
+pub(super) fn whole_bodies(truth: ArrayView3<u8>) -> Vec<u8> {
+    let mut sizes: BTreeMap<u8, f64> = BTreeMap::new();
+    for value in truth.iter().filter(|t| **t != 0 && **t != UNKNOWN) {
+        *sizes.entry(*value).or_default() += 1.0;
+    }
+    let least = WHOLE_BODY * median(sizes.values().copied()).unwrap_or(0.0);
+    sizes.into_iter().filter(|(_, size)| *size >= least).map(|(value, _)| value).collect()
 }
 
 /// Distance of every surface voxel of either mask to the other's nearest one, mm, sorted; `None` where one is
@@ -202,6 +206,16 @@ mod tests {
         let off = body(Level::L5).surface_mm.unwrap();
         assert!(off > 0.5 && off < 2.0, "{off}");
         assert_eq!(body(Level::L5).hausdorff95_mm, Some(2.0));
+    }
+
+    #[test]
+    fn slivers_are_no_bodies() {
+        let mut bodies = Array3::zeros((1, 40, 10));
+        for (value, rows) in [(1, 0..10), (2, 10..20), (3, 20..30), (4, 30..32), (UNKNOWN, 32..40)]
+        {
+            bodies.slice_mut(s![.., rows, ..]).fill(value);
+        }
+        assert_eq!(whole_bodies(bodies.view()), [1, 2, 3]);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Findings against what is known of endplates and discs.
 
-use ndarray::Array3;
 use serde::Serialize;
 
-use crate::dataset::{Disc, Grading, Truth, TruthLesion, UNKNOWN};
+use super::bodies::whole_bodies;
+use crate::dataset::{Disc, Truth, TruthLesion};
 use crate::domain::{Endplate, EndplateSide, Grid, Level};
 use crate::modic::{Finding, ModicResult, Spine, Vertebra};
 use crate::segment::Segmentation;
@@ -60,10 +60,11 @@ pub struct DiscOutcome {
 }
 
 /// Every endplate of the bodies that the truth shows, if it knows all Modic changes.
-pub(super) fn endplates(truth: &Truth, result: &ModicResult) -> Vec<EndplateOutcome> {
+pub(super) fn endplates(truth: &Truth, findings: &[Finding]) -> Vec<EndplateOutcome> {
     let (Some(bodies), Some(lesions)) = (&truth.bodies, &truth.lesions) else { return Vec::new() };
-    whole_levels(bodies)
+    whole_bodies(bodies.view())
         .into_iter()
+        .filter_map(|value| Level::above_sacrum(usize::from(value) - 1))
         .flat_map(|level| {
             let both = [EndplateSide::Superior, EndplateSide::Inferior];
             both.map(|side| Endplate { level, side })
@@ -72,22 +73,8 @@ pub(super) fn endplates(truth: &Truth, result: &ModicResult) -> Vec<EndplateOutc
         .map(|endplate| EndplateOutcome {
             endplate,
             truth: of_lesions(lesions.iter().filter(|l| l.endplate == endplate)),
-            found: of_findings(result.findings.iter().filter(|f| f.endplate == endplate)),
+            found: of_findings(findings.iter().filter(|f| f.endplate == endplate)),
         })
-        .collect()
-}
-
-/// Bodies that are at least half as large as the median one.
-fn whole_levels(bodies: &Array3<u8>) -> Vec<Level> {
-    let mut sizes = [0usize; 256];
-    bodies.iter().for_each(|b| sizes[usize::from(*b)] += 1);
-    sizes[usize::from(UNKNOWN)] = 0;
-    let mut present: Vec<usize> = sizes[1..].iter().copied().filter(|n| *n > 0).collect();
-    present.sort_unstable();
-    let least = present.get(present.len() / 2).map_or(usize::MAX, |median| median.div_ceil(2));
-    (1..sizes.len())
-        .filter(|value| sizes[*value] >= least)
-        .filter_map(|value| Level::above_sacrum(value - 1))
         .collect()
 }
 
@@ -117,14 +104,12 @@ fn of_findings<'a>(findings: impl Iterator<Item = &'a Finding>) -> Option<Change
     })
 }
 
-/// Every disc that is graded or whose place is known.
+/// Every disc that is graded or whose place is known; of a refused exam, which has no result, none is seen.
 pub(super) fn discs(
     truth: &Truth,
-    segmentation: &Segmentation,
-    result: &ModicResult,
+    seen: Option<(&Segmentation, &ModicResult)>,
 ) -> Vec<DiscOutcome> {
-    let grid = &segmentation.t1_ratio.grid;
-    let mut numbers: Vec<usize> = truth.gradings.iter().map(|g: &Grading| g.disc).collect();
+    let mut numbers: Vec<usize> = truth.gradings.iter().map(|g| g.disc).collect();
     numbers.extend(truth.discs.iter().map(|d| d.number));
     numbers.sort_unstable();
     numbers.dedup();
@@ -133,16 +118,25 @@ pub(super) fn discs(
         .map(|number| {
             let place = truth.discs.iter().find(|d| d.number == number);
             let grading = truth.gradings.iter().find(|g| g.disc == number);
-            let neighbours = neighbours(&result.spine, number);
-            DiscOutcome {
+            let mut outcome = DiscOutcome {
                 number,
                 grade: grading.and_then(|g| g.modic),
-                seen: neighbours.is_some(),
-                found: found_at(&result.findings, number),
-                score: neighbours.map_or(0.0, |pair| score(segmentation, &result.spine, pair)),
-                counted: place.and_then(|d| counted(&result.spine, d, grid)),
+                seen: false,
+                found: None,
+                score: 0.0,
+                counted: None,
                 placed: place.is_some(),
+            };
+            if let Some((segmentation, result)) = seen {
+                let grid = &segmentation.t1_ratio.grid;
+                if let Some(pair) = neighbours(&result.spine, number) {
+                    outcome.seen = true;
+                    outcome.score = score(segmentation, &result.spine, pair);
+                }
+                outcome.found = found_at(&result.findings, number);
+                outcome.counted = place.and_then(|disc| counted(&result.spine, disc, grid));
             }
+            outcome
         })
         .collect()
 }
@@ -201,13 +195,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slivers_are_no_bodies() {
-        let mut bodies = Array3::zeros((1, 40, 10));
-        for (value, rows) in [(1, 0..10), (2, 10..20), (3, 20..30), (4, 30..32), (UNKNOWN, 32..40)]
-        {
-            bodies.slice_mut(ndarray::s![.., rows, ..]).fill(value);
-        }
-        assert_eq!(whole_levels(&bodies), [Level::S1, Level::L5, Level::L4]);
+    fn in_a_refused_exam_graded_discs_count_as_not_found() {
+        let disc = Disc { number: 2, middle: [0.0; 3] };
+        let truth = Truth { discs: vec![disc], ..Truth::default() };
+        let outcomes = discs(&truth, None);
+        assert_eq!(outcomes.len(), 1);
+        assert!(outcomes[0].placed && !outcomes[0].seen);
+        assert_eq!((outcomes[0].found.clone(), outcomes[0].counted), (None, None));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub use robustness::{Disturbance, Robustness};
 pub use statistics::{Estimate, TwoByTwo};
 
 use crate::analysis::Analyser;
-use crate::dataset::{Case, Dataset};
+use crate::dataset::{Case, Dataset, UNKNOWN};
 use crate::domain::{Endplate, Level};
 use crate::modic::Vertebra;
 use crate::report::{self, BundleUsed};
@@ -107,10 +107,10 @@ pub struct Options<'a> {
 ///
 /// # Errors
 /// A network fails or the picture can't be written; an exam in which no spine is seen is an outcome, not an error.
-pub fn examine(analyser: &mut Analyser, case: Case, options: Options<'_>) -> anyhow::Result<Exam> {
+pub fn examine(analyser: &mut Analyser, case: &Case, options: Options<'_>) -> anyhow::Result<Exam> {
     let Case { patient, t1, t2, truth } = case;
     let mut exam = Exam {
-        patient,
+        patient: patient.clone(),
         refused: None,
         bodies: None,
         modic_dice: None,
@@ -123,22 +123,23 @@ pub fn examine(analyser: &mut Analyser, case: Case, options: Options<'_>) -> any
         quality: Vec::new(),
         voxels: Reliability::default(),
     };
-    let untouched = options.robustness.then(|| t2.clone());
-    let examined = match analyser.examine(&t1, t2) {
+    let examined = match analyser.examine(t1, t2.clone()) {
         Ok(examined) => examined,
         Err(refused @ (SegmentError::NoVertebrae | SegmentError::Marrow { .. })) => {
             exam.refused = Some(refused.to_string());
+            exam.endplates = changes::endplates(truth, &[]);
+            exam.discs = changes::discs(truth, None);
             return Ok(exam);
         }
         Err(error) => return Err(error.into()),
     };
     if let Some(folder) = options.pictures {
         let path = folder.join(format!("{}.png", exam.patient));
-        report::write_picture(&path, &t1, &examined.segmentation.t2, &examined.result)?;
+        report::write_picture(&path, t1, &examined.segmentation.t2, &examined.result)?;
     }
     exam.findings = robustness::by_endplate(&examined.result.findings);
-    if let Some(t2) = untouched {
-        exam.robustness = robustness::measure(analyser, &t1, &t2, &exam.findings)?;
+    if options.robustness {
+        exam.robustness = robustness::measure(analyser, t1, t2, &exam.findings)?;
     }
     let (segmentation, result) = (&examined.segmentation, &examined.result);
     let place = |v: &Vertebra| {
@@ -151,7 +152,7 @@ pub fn examine(analyser: &mut Analyser, case: Case, options: Options<'_>) -> any
         if let Some(modic) = &truth.modic {
             for ((body, modic), p) in bodies.iter().zip(modic).zip(&segmentation.modic_probability)
             {
-                if *body != 0 {
+                if ![0, UNKNOWN].contains(body) {
                     exam.voxels.add(f64::from(*p), *modic != 0);
                 }
             }
@@ -165,8 +166,8 @@ pub fn examine(analyser: &mut Analyser, case: Case, options: Options<'_>) -> any
         let sum = count(&|a, _| a != 0) + count(&|_, b| b != 0);
         exam.modic_dice = statistics::share(2 * both, sum);
     }
-    exam.endplates = changes::endplates(&truth, result);
-    exam.discs = changes::discs(&truth, segmentation, result);
+    exam.endplates = changes::endplates(truth, &result.findings);
+    exam.discs = changes::discs(truth, Some((segmentation, result)));
     Ok(exam)
 }
 
@@ -184,10 +185,10 @@ pub fn evaluate(
     let mut exams = Vec::new();
     for patient in &dataset.patients {
         let failed = || format!("can't analyse patient {patient}");
-        let mut exam = examine(analyser, dataset.case(patient)?, options).with_context(failed)?;
+        let case = dataset.case(patient)?;
+        let mut exam = examine(analyser, &case, options).with_context(failed)?;
         if let Some(other) = &mut other {
-            let case = dataset.case(patient)?;
-            let theirs = examine(other, case, Options::default()).with_context(failed)?;
+            let theirs = examine(other, &case, Options::default()).with_context(failed)?;
             exam.against = Some(Against {
                 findings: Robustness::compare(&theirs.findings, &exam.findings),
                 bodies_dice: theirs.bodies.map(|b| b.dice),
