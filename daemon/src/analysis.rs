@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use crate::config::Config;
 use crate::domain::Volume;
 use crate::modic::{self, ModicResult};
 use crate::report::{self, BundleUsed, FindingBody, ReportError};
@@ -76,17 +77,17 @@ pub enum AnalysisError {
 pub type Verdict<T> = Result<T, Refused>;
 
 impl Analyser {
-    /// `bundles` holds `vertebrae/` and `modic/`; without it the shipped ones are used.
+    /// `bundles` holds `vertebrae/` and `modic/`; without it the shipped ones are used, whatever `config` says.
     pub fn new(
         bundles: Option<&Path>,
-        study: study::Config,
-        modic: modic::Config,
+        config: &Config,
     ) -> Result<Analyser, modic_models::BundleError> {
+        let runtime = config.segment.runtime()?;
         let segmenter = match bundles {
-            Some(folder) => Segmenter::load(folder)?,
-            None => Segmenter::shipped()?,
+            Some(folder) => Segmenter::load(folder, &runtime)?,
+            None => Segmenter::shipped(&runtime)?,
         };
-        Ok(Analyser { segmenter, study, modic })
+        Ok(Analyser { segmenter, study: config.study.clone(), modic: config.modic.clone() })
     }
 
     /// The networks in use.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{deliver, modic, receive, study};
+use crate::{deliver, modic, receive, segment, study};
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +65,9 @@ pub struct Config {
     /// Choosing the series pair.
     #[serde(default)]
     pub study: study::Config,
+    /// Running the networks.
+    #[serde(default)]
+    pub segment: segment::Config,
     /// Typing and findings.
     #[serde(default)]
     pub modic: modic::Config,
@@ -110,10 +113,16 @@ impl Config {
             bundles_dir: None,
             receive: receive::Config::default(),
             study: study::Config::default(),
+            segment: segment::Config::default(),
             modic: modic::Config::default(),
             mqtt: deliver::Config::default(),
             worker: WorkerConfig::default(),
         }
+    }
+
+    /// Of a command that keeps nothing: a file's, or nothing but defaults.
+    pub fn load_or_default(path: Option<&Path>) -> Result<Config, ConfigError> {
+        path.map_or_else(|| Ok(Config::with_state_dir(PathBuf::new())), Config::load)
     }
 
     /// Reads and checks a file.
@@ -143,6 +152,9 @@ impl Config {
         }
         if !(0.01..=60.0).contains(&worker.poll_interval_s) {
             return value("worker.poll_interval_s", "must be between 0.01 and 60");
+        }
+        if self.segment.threads > segment::MAX_THREADS {
+            return value("segment.threads", &format!("must be at most {}", segment::MAX_THREADS));
         }
         let modic = &self.modic;
         if !(0.0 < modic.low_below && modic.low_below <= 1.0 && 1.0 <= modic.high_above) {
@@ -177,6 +189,8 @@ mod tests {
             ("state_dir = 'relative'", "state_dir"),
             ("state_dir = '/s'\n[worker]\nquiet_period_s = -1", "quiet_period_s"),
             ("state_dir = '/s'\n[modic]\nlow_below = 1.2", "low_below"),
+            ("state_dir = '/s'\n[segment]\nthreads = 99", "segment.threads"),
+            ("state_dir = '/s'\n[segment]\nkernels = 'mmx'", "this CPU has portable"),
         ] {
             std::fs::write(&path, text).unwrap();
             let error = anyhow::Error::from(Config::load(&path).unwrap_err());

@@ -6,8 +6,7 @@ use ndarray::{Array3, ArrayView3};
 use sha2::{Digest, Sha256};
 
 use crate::golden::GoldenCase;
-use crate::network::Network;
-use crate::{BundleError, Manifest};
+use crate::{BundleError, Explained, Manifest, Network, Runtime};
 
 /// Fraction of the golden case's pixels that must get the class they should.
 ///
@@ -26,7 +25,7 @@ impl Bundle {
     /// # Errors
     /// A file is missing, isn't the one the manifest names, the network doesn't parse, or the golden
     /// case comes out otherwise than where the bundle was made.
-    pub fn load(folder: &Path) -> Result<Bundle, BundleError> {
+    pub fn load(folder: &Path, runtime: &Runtime) -> Result<Bundle, BundleError> {
         let read = |name: &str| {
             let path = folder.join(name);
             std::fs::read(&path).map_err(|source| BundleError::Read { path, source })
@@ -36,6 +35,7 @@ impl Bundle {
             &String::from_utf8_lossy(&manifest),
             &read("network.onnx")?,
             &read("golden.bin")?,
+            runtime,
         )
     }
 
@@ -44,6 +44,7 @@ impl Bundle {
         manifest: &str,
         onnx: &[u8],
         golden: &[u8],
+        runtime: &Runtime,
     ) -> Result<Bundle, BundleError> {
         let manifest = Manifest::parse(manifest)?;
         check_digest(&manifest, "network.onnx", onnx, &manifest.sha256)?;
@@ -51,7 +52,7 @@ impl Bundle {
         let case = GoldenCase::parse(golden)
             .map_err(|problem| BundleError::Golden { bundle: manifest.name.clone(), problem })?;
         let input = &manifest.input;
-        let network = Network::parse(onnx, input.channels.len(), input.size_multiple)
+        let network = Network::parse(onnx, input.channels.len(), input.size_multiple, runtime)
             .map_err(|cause| runtime_error(&manifest, "parsing the network", cause))?;
         let mut bundle = Bundle { manifest, network };
         let agreement = case.agreement(bundle.run(case.input.view())?.view());
@@ -100,6 +101,19 @@ impl Bundle {
             });
         }
         Ok(logits)
+    }
+
+    /// Runs slices of nothing of this size, some `times`, and says of every operator how it ran.
+    ///
+    /// # Errors
+    /// As of [`Bundle::run`].
+    pub fn explain(
+        &mut self,
+        size: [usize; 2],
+        times: usize,
+    ) -> Result<Vec<Explained>, BundleError> {
+        let explained = self.network.explain(size, times);
+        explained.map_err(|cause| runtime_error(&self.manifest, "explaining the network", cause))
     }
 }
 

@@ -68,4 +68,7 @@ pub enum BundleError {
         /// tract's words, its error type kept inside this crate.
         cause: String,
     },
+    /// The pool of threads.
+    #[error("networks can't run on several threads: {0}")]
+    Threads(String),
 }

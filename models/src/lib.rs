@@ -10,7 +10,7 @@
 //! ```
 //! use ndarray::Array3;
 //! # fn main() -> Result<(), modic_models::BundleError> {
-//! let mut vertebrae = modic_models::Bundle::shipped(modic_models::Shipped::Vertebrae)?;
+//! let mut vertebrae = modic_models::Bundle::shipped(modic_models::Shipped::Vertebrae, &Default::default())?;
 //! let slice = Array3::zeros((1, 100, 90)); // channels, rows, columns: any size, it is padded
 //! let logits = vertebrae.run(slice.view())?;
 //! assert_eq!(logits.dim(), (vertebrae.manifest().output.classes.len(), 100, 90));
@@ -21,11 +21,16 @@
 mod bundle;
 mod error;
 mod golden;
+mod int8;
 mod manifest;
 mod network;
+mod runtime;
 mod shipped;
 
 pub use bundle::Bundle;
 pub use error::BundleError;
+pub use int8::Isa;
 pub use manifest::{Input, Manifest, Normalisation, Output};
+pub use network::{Explained, Network};
+pub use runtime::{Kernels, Runtime};
 pub use shipped::Shipped;

@@ -1,6 +1,6 @@
 //! The bundles that ship inside the program, so that a box has working ones whatever its disk holds.
 
-use crate::{Bundle, BundleError};
+use crate::{Bundle, BundleError, Runtime};
 
 /// Which of the two networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,11 +26,11 @@ impl Bundle {
     ///
     /// # Errors
     /// The golden case comes out otherwise on this machine.
-    pub fn shipped(which: Shipped) -> Result<Bundle, BundleError> {
+    pub fn shipped(which: Shipped, runtime: &Runtime) -> Result<Bundle, BundleError> {
         let (manifest, onnx, golden) = match which {
             Shipped::Vertebrae => files!("vertebrae"),
             Shipped::Modic => files!("modic"),
         };
-        Bundle::verify(manifest, onnx, golden)
+        Bundle::verify(manifest, onnx, golden, runtime)
     }
 }

@@ -130,18 +130,45 @@ class _Reader(CalibrationDataReader):
 
 
 def write_int8(source: Path, path: Path, calibration: list[np.ndarray]) -> None:
-    """Static QDQ quantization: u8 activations, s8 weights per output channel."""
+    """Static QDQ quantization: u8 activations, s8 weights per output channel.
+
+    The parts of a concatenation get its scale, so that it costs nothing where it runs: they are written in place.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         # Only names shapes and fuses nothing that QDQ would need.
-        inferred = Path(scratch) / "inferred.onnx"
+        inferred, first = Path(scratch) / "inferred.onnx", Path(scratch) / "first.onnx"
         onnx.save(onnx.shape_inference.infer_shapes(onnx.load(source)), inferred)
-        quantize_static(
-            inferred, path, _Reader(calibration),
-            quant_format=QuantFormat.QDQ, per_channel=True,
-            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-            extra_options={"CalibMovingAverage": True, "CalibMovingAverageConstant": 0.1},
-        )
+        _quantize(inferred, first, calibration, {})
+        _quantize(inferred, path, calibration, concatenated(onnx.load(inferred).graph, onnx.load(first).graph))
+
+
+def concatenated(source: onnx.GraphProto, quantized: onnx.GraphProto) -> dict[str, list[dict]]:
+    """By the name of each float value that a concatenation joins: the concatenation's quantization."""
+    constants = {t.name: numpy_helper.to_array(t) for t in quantized.initializer}
+    quantizers = {node.input[0]: node for node in quantized.node if node.op_type == "QuantizeLinear"}
+    made_by = {node.output[0]: node for node in source.node}
+    parts: dict[str, list[dict]] = {}
+    for node in source.node:
+        if node.op_type == "Concat":
+            scale, zero_point = (constants[name] for name in quantizers[node.output[0]].input[1:])
+            for name in node.input:
+                # What only moves values has its input's quantization.
+                while made_by[name].op_type == "Resize":
+                    name = made_by[name].input[0]
+                parts[name] = [{"scale": scale, "zero_point": zero_point}]
+    return parts
+
+
+def _quantize(source: Path, path: Path, calibration: list[np.ndarray], overrides: dict[str, list[dict]]) -> None:
+    quantize_static(
+        source, path, _Reader(calibration),
+        quant_format=QuantFormat.QDQ, per_channel=True,
+        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod.MinMax,
+        extra_options={
+            "CalibMovingAverage": True, "CalibMovingAverageConstant": 0.1, "TensorQuantOverrides": overrides,
+        },
+    )
 
 
 def session(path: Path, optimise: bool = True) -> ort.InferenceSession:

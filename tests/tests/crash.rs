@@ -2,10 +2,11 @@
 #![allow(clippy::unwrap_used)] // all of this file is a test
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use modicd::analysis::Analyser;
+use modicd::config::Config;
 use modicd::receive::regular_files;
 use modicd_tests::{Broker, Daemon, Exam, Subscriber, eventually, storescu, storescu_command};
 use rand::{Rng, SeedableRng};
@@ -77,7 +78,7 @@ fn fifty_kills_lose_no_exam_and_no_finding() {
 
 /// What a result of each study depends on when all of its instances are in it.
 fn studies_on_disk(state: &Path, instances: usize) -> BTreeSet<String> {
-    let analyser = Analyser::new(None, Default::default(), Default::default()).unwrap();
+    let analyser = Analyser::new(None, &Config::with_state_dir(PathBuf::new())).unwrap();
     let studies = std::fs::read_dir(state.join("instances")).unwrap();
     studies
         .map(|study| study.unwrap().path())

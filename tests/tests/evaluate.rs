@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use modicd::analysis::Analyser;
+use modicd::config::Config;
 use modicd::dataset::Dataset;
 use modicd::evaluate::{Report, evaluate};
 use modicd_tests::Daemon;
@@ -90,7 +91,7 @@ fn real_patients_are_analysed_and_those_held_out_compared_with_their_gradings() 
         println!("MODICD_SPIDER isn't set: no real data, nothing to do");
         return;
     };
-    let mut analyser = Analyser::new(None, Default::default(), Default::default()).unwrap();
+    let mut analyser = Analyser::new(None, &Config::with_state_dir(PathBuf::new())).unwrap();
     let mut dataset = Dataset::open(&spider).unwrap();
     let exams = evaluate(&dataset, &mut analyser, None, Default::default(), &mut || {}).unwrap();
     let refused = exams.iter().filter(|e| e.refused.is_some()).count();

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use modicd::analysis::Analyser;
+use modicd::config::Config;
 use modicd::domain::Endplate;
 use modicd::modic::Finding;
 use modicd::phantom::{PhantomExam, Settings, generate, write_dicom};
@@ -87,7 +88,7 @@ fn lesions_of_unseen_phantoms_are_found_at_their_endplate_with_their_type() {
         for _ in 0..2 {
             scope.spawn(|| {
                 let mut analyser =
-                    Analyser::new(None, Default::default(), Default::default()).unwrap();
+                    Analyser::new(None, &Config::with_state_dir(PathBuf::new())).unwrap();
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= first + EXAMS {

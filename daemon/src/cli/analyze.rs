@@ -10,7 +10,6 @@ use crate::analysis::Analyser;
 use crate::config::Config;
 use crate::receive::{InstanceStore, ingest_file, regular_files};
 use crate::report::FINDING_FILE;
-use crate::{modic, study};
 
 /// Study references of this command are derived with this key: its results stay where they are written, so
 /// they need not be unlinkable, and the same exam gets the same folder every time.
@@ -35,20 +34,11 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<u8> {
-    let (study, modic, bundles, limit) = match &args.config {
-        Some(path) => {
-            let config = Config::load(path)?;
-            (config.study, config.modic, config.bundles_dir, config.receive.max_object_bytes)
-        }
-        None => {
-            let limit = crate::receive::Config::default().max_object_bytes;
-            (study::Config::default(), modic::Config::default(), None, limit)
-        }
-    };
+    let config = Config::load_or_default(args.config.as_deref())?;
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("can't make {}", args.out.display()))?;
     let spool = tempfile::tempdir_in(&args.out).context("can't make a folder for the instances")?;
-    let store = InstanceStore::open(spool.path(), LOCAL_KEY, limit)?;
+    let store = InstanceStore::open(spool.path(), LOCAL_KEY, config.receive.max_object_bytes)?;
     let mut refused_files = 0usize;
     for path in files_of(&args.paths)? {
         if let Err(refusal) = ingest_file(&store, &path) {
@@ -57,7 +47,7 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         }
     }
 
-    let mut analyser = Analyser::new(bundles.as_deref(), study, modic)?;
+    let mut analyser = Analyser::new(config.bundles_dir.as_deref(), &config)?;
     let studies = store.list()?;
     let mut refused_studies = 0usize;
     for (study_ref, files) in &studies {

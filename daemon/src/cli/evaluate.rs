@@ -1,6 +1,6 @@
 //! `modicd evaluate`: the shipped way over a labelled data set, and a report.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -45,13 +45,11 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<u8> {
-    let config = args.config.as_deref().map(Config::load).transpose()?;
-    let (study, modic, configured) =
-        config.map_or_else(Default::default, |c| (c.study, c.modic, c.bundles_dir));
-    let bundles = args.bundles.or(configured);
-    let with = |bundles: Option<&Path>| Analyser::new(bundles, study.clone(), modic.clone());
-    let mut analyser = with(bundles.as_deref())?;
-    let mut other = args.against.as_deref().map(|folder| with(Some(folder))).transpose()?;
+    let config = Config::load_or_default(args.config.as_deref())?;
+    let bundles = args.bundles.as_deref().or(config.bundles_dir.as_deref());
+    let mut analyser = Analyser::new(bundles, &config)?;
+    let other = args.against.as_deref();
+    let mut other = other.map(|folder| Analyser::new(Some(folder), &config)).transpose()?;
     let mut dataset = Dataset::open(&args.dataset)?;
     if let Some(split) = &args.split {
         dataset.retain_split(split)?;

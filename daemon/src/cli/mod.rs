@@ -4,6 +4,7 @@ mod analyze;
 mod check;
 mod demo;
 mod evaluate;
+mod model;
 mod phantom;
 mod run;
 mod send;
@@ -47,6 +48,8 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Write a synthetic exam as DICOM, with its exact truth.
     Phantom(phantom::Args),
+    /// Look into network bundles: what runs as what on this machine.
+    Model(model::Args),
     /// Check a configuration file and say what is wrong with it.
     Check(check::Args),
 }
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Analyze(args) => analyze::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Phantom(args) => phantom::run(args),
+        Command::Model(args) => model::run(args),
         Command::Check(args) => check::run(args),
     };
     match result {

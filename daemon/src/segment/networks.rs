@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use modic_models::{Bundle, BundleError, Normalisation, Shipped};
+use modic_models::{Bundle, BundleError, Normalisation, Runtime, Shipped};
 use ndarray::{Array2, Array3, ArrayView3, Axis, Zip, s, stack};
 
 use super::{MarrowField, SegmentError, Segmentation, anatomy, normalise};
@@ -30,13 +30,15 @@ pub struct Segmenter {
 
 impl Segmenter {
     /// The networks that ship inside the program.
-    pub fn shipped() -> Result<Segmenter, BundleError> {
-        Self::new(Bundle::shipped(Shipped::Vertebrae)?, Bundle::shipped(Shipped::Modic)?)
+    pub fn shipped(runtime: &Runtime) -> Result<Segmenter, BundleError> {
+        let load = |which| Bundle::shipped(which, runtime);
+        Self::new(load(Shipped::Vertebrae)?, load(Shipped::Modic)?)
     }
 
     /// The networks of a folder that holds `vertebrae/` and `modic/`.
-    pub fn load(folder: &Path) -> Result<Segmenter, BundleError> {
-        Self::new(Bundle::load(&folder.join("vertebrae"))?, Bundle::load(&folder.join("modic"))?)
+    pub fn load(folder: &Path, runtime: &Runtime) -> Result<Segmenter, BundleError> {
+        let load = |name| Bundle::load(&folder.join(name), runtime);
+        Self::new(load("vertebrae")?, load("modic")?)
     }
 
     fn new(vertebrae: Bundle, modic: Bundle) -> Result<Segmenter, BundleError> {
@@ -290,7 +292,7 @@ mod tests {
         grid.origin = grid.to_patient([0.0, cut as f64, 0.0]);
         grid.shape[1] -= cut;
         let t2 = Volume::new(exam.t2.data.slice(s![.., cut.., ..]).to_owned(), grid);
-        let mut segmenter = Segmenter::shipped().unwrap();
+        let mut segmenter = Segmenter::shipped(&Runtime::default()).unwrap();
         let found = segmenter.segment(&exam.t1, t2, &mut || {}).unwrap().modic_probability;
         let middle = middle - 3;
         assert!(found.slice(s![.., ..middle, ..]).iter().all(|p| *p == 0.0));

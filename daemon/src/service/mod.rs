@@ -169,8 +169,7 @@ fn open(config: &Config) -> anyhow::Result<Parts> {
         unreadable = done.unreadable,
         "The index agrees with the files."
     );
-    let analyser =
-        Analyser::new(config.bundles_dir.as_deref(), config.study.clone(), config.modic.clone())?;
+    let analyser = Analyser::new(config.bundles_dir.as_deref(), config)?;
     Ok(Parts { store, index, results, outbox, analyser })
 }
 

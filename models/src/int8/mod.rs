@@ -1,0 +1,44 @@
+//! Integer operators for tract: networks in ONNX's QDQ form run on u8 maps from end to end.
+//!
+//! [`rewrite`] takes the quantized parts of a graph out of tract's hands and puts one operator in the place of
+//! each. What it doesn't know stays as it is. `kernels` are the convolutions, one set an instruction set.
+
+mod elementwise;
+mod graph;
+mod kernels;
+mod memory;
+mod op;
+mod program;
+mod qdq;
+#[cfg(test)]
+mod tests;
+mod threads;
+
+use tract_onnx::pb::ModelProto;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::expand;
+
+pub use kernels::Isa;
+pub(crate) use op::Int8Program;
+pub(crate) use threads::Threads;
+
+/// Parses a network for tract, its quantized parts as integer operators for `isa`.
+pub(crate) fn parse(
+    mut proto: ModelProto,
+    isa: Isa,
+    threads: &Threads,
+) -> TractResult<InferenceModel> {
+    let mut programs = std::collections::HashMap::new();
+    if let Some(graph) = &mut proto.graph {
+        let rewritten = qdq::rewrite(graph, isa);
+        *graph = rewritten.graph;
+        programs = rewritten.programs;
+    }
+    let mut model = tract_onnx::onnx().model_for_proto_model(&proto)?;
+    for node in model.nodes_mut() {
+        if let Some(program) = programs.remove(&node.name) {
+            node.op = expand(op::Untyped(Int8Program::new(program, threads.clone())));
+        }
+    }
+    Ok(model)
+}
