@@ -12,8 +12,8 @@ use crate::{Kernels, Runtime};
 
 /// A parsed network and the plan for the slice size that was run last.
 ///
-/// Slices of one series all have one size, so one plan is enough and memory stays bounded. Nothing is planned
-/// or, for integer operators, allocated from slice to slice.
+/// Slices of one series all have one size, so one plan is enough and memory stays bounded. From slice to slice
+/// nothing is planned, and integer operators allocate nothing but what they give.
 pub struct Network {
     parsed: InferenceModel,
     channels: usize,

@@ -46,6 +46,12 @@ impl<'a> Graph<'a> {
         self.producer(name).map(|index| &self.nodes[index]).filter(|node| node.op_type == kind)
     }
 
+    /// What a node of this kind that makes a value reads first, and the node.
+    pub fn read_by(&self, name: &str, kind: &str) -> Option<(&'a str, &'a NodeProto)> {
+        let node = self.made_by(name, kind)?;
+        Some((node.input.first()?, node))
+    }
+
     /// A constant: an initializer, or a `Constant` node's value.
     pub fn constant(&self, name: &str) -> Option<Tensor> {
         let proto = match self.constants.get(name) {
@@ -85,7 +91,7 @@ impl<'a> Graph<'a> {
     ///
     /// Knows `DequantizeLinear` of a constant, and of a constant that `QuantizeLinear` makes.
     pub fn weights(&self, name: &str) -> Option<Weights> {
-        let node = self.made_by(name, "DequantizeLinear")?;
+        let (source, node) = self.read_by(name, "DequantizeLinear")?;
         let scales = self.floats(node.input.get(1)?)?;
         let axis = integer(node, "axis").unwrap_or(1);
         let zeros = match node.input.get(2).filter(|name| !name.is_empty()) {
@@ -97,23 +103,22 @@ impl<'a> Graph<'a> {
             (DatumType::U8, zeros) if zeros.iter().all(|zero| *zero == 128.0) => 128.0,
             _ => return None,
         };
-        let source = &node.input[0];
         if let Some(tensor) = self.constant(source) {
             let shape = tensor.shape().to_vec();
             let bytes = self.floats(source)?.iter().map(|q| (q - offset) as i8).collect();
             return Some(Weights { shape, bytes, scales, axis });
         }
-        let quantizer = self.made_by(source, "QuantizeLinear")?;
+        let (floats, quantizer) = self.read_by(source, "QuantizeLinear")?;
         if quantizer.input.get(1) != node.input.get(1) {
             return None;
         }
-        let shape = self.constant(&quantizer.input[0])?.shape().to_vec();
+        let shape = self.constant(floats)?.shape().to_vec();
         let (channels, inner) = shape.get(usize::try_from(axis).ok()?..)?.split_first()?;
         let (channels, per_axis) = (*channels, inner.iter().product::<usize>());
         if scales.len() != 1 && scales.len() != channels {
             return None;
         }
-        let bytes = self.floats(&quantizer.input[0])?.into_iter().enumerate().map(|(at, value)| {
+        let bytes = self.floats(floats)?.into_iter().enumerate().map(|(at, value)| {
             let scale = scales[if scales.len() == 1 { 0 } else { at / per_axis % channels }];
             (value / scale).round_ties_even() as i8
         });
@@ -125,8 +130,8 @@ impl<'a> Graph<'a> {
         if let Some(floats) = self.floats(name) {
             return Some(floats.into_iter().map(f64::from).collect());
         }
-        let node = self.made_by(name, "DequantizeLinear")?;
-        let integers = self.constant(&node.input[0])?.cast_to::<i64>().ok()?.into_owned();
+        let (source, node) = self.read_by(name, "DequantizeLinear")?;
+        let integers = self.constant(source)?.cast_to::<i64>().ok()?.into_owned();
         let scales = self.floats(node.input.get(1)?)?;
         let zeroed = node.input.get(2).and_then(|name| self.floats(name));
         if zeroed.is_some_and(|zeros| zeros.iter().any(|zero| *zero != 0.0)) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::elementwise::Lane;
 use super::kernels::{BLOCK, SLACK};
-use super::program::{MapId, Operator, Program, whole_blocks};
+use super::program::{MapId, Operator, Program};
 
 /// Where a map lies in its buffer.
 #[derive(Debug, Clone, Copy, Default)]
@@ -110,7 +110,7 @@ impl Memory {
                 size: sizes[map],
                 border: border[whole],
                 pixel: if blocks[whole] {
-                    whole_blocks(channels)
+                    channels.next_multiple_of(BLOCK)
                 } else {
                     channels.next_multiple_of(4)
                 },
@@ -188,7 +188,8 @@ fn concatenations(program: &Program) -> HashMap<MapId, (MapId, usize)> {
             });
             let same = program.maps[*map].quantization == program.maps[whole].quantization;
             let read = program.outputs.contains(map);
-            if aligned && apart && same && !read && !within.contains_key(map) {
+            let once = step.inputs.iter().filter(|other| *other == map).count() == 1;
+            if aligned && apart && same && once && !read && !within.contains_key(map) {
                 within.insert(*map, (whole, offset));
             }
             offset += program.maps[*map].channels;

@@ -138,7 +138,10 @@ impl OpState for State {
             .iter()
             .map(|shape| tract_ndarray::Array4::<f32>::zeros(*shape))
             .collect();
-        let mut took = vec![Duration::ZERO; op.program.steps.len()];
+        let mut took =
+            std::mem::take(&mut op.took.lock().unwrap_or_else(PoisonError::into_inner).steps);
+        took.clear();
+        took.resize(op.program.steps.len(), Duration::ZERO);
         for image in 0..batch {
             let planes: TVec<&[f32]> = views
                 .iter()

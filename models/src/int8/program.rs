@@ -7,7 +7,7 @@
 use super::elementwise::{
     Adder, Lane, Requantizer, Window, add, dequantize, max_pool, quantize, repeat,
 };
-use super::kernels::{BLOCK, Conv, Input, Output};
+use super::kernels::{Conv, Input, Output};
 use super::memory::{Layout, Memory};
 use super::threads::Threads;
 
@@ -183,10 +183,9 @@ impl Program {
         to: Layout,
     ) {
         let quantization = self.maps[step.output].quantization;
-        let from: Vec<_> =
-            step.inputs.iter().map(|map| (memory.place(*map), memory.bytes(*map))).collect();
+        let from = |k: usize| (memory.place(step.inputs[k]), memory.bytes(step.inputs[k]));
         let row_of = |k: usize, row: usize| -> (&[u8], Lane) {
-            let (place, bytes) = &from[k];
+            let (place, bytes) = from(k);
             (&bytes[place.pixel_at(row)..][..place.row_bytes()], place.lane())
         };
         match &step.operator {
@@ -198,7 +197,7 @@ impl Program {
                 }
             }),
             Operator::Conv { conv, pads } => {
-                let (place, data) = from[0];
+                let (place, data) = from(0);
                 threads.parts(bytes, to, 1, |row, rows, out| {
                     let first = place.tap_at(conv.stride() * row, [pads[0], pads[1]]);
                     let input = Input { data: &data[first..], row: place.row, pixel: place.pixel };
@@ -208,7 +207,7 @@ impl Program {
                 });
             }
             Operator::ConvTranspose(convs) => {
-                let (place, data) = from[0];
+                let (place, data) = from(0);
                 threads.parts(bytes, to, 2, |row, rows, out| {
                     let first = place.tap_at(row / 2, [0, 0]);
                     let input = Input { data: &data[first..], row: place.row, pixel: place.pixel };
@@ -225,7 +224,7 @@ impl Program {
                 });
             }
             Operator::MaxPool { size, stride, pads } => threads.rows(bytes, to, |row, out| {
-                let (place, _) = from[0];
+                let (place, _) = from(0);
                 let first = (row * stride).saturating_sub(pads[0]);
                 let last = (row * stride + size[0] - pads[0]).min(place.rows);
                 let mut rows = [&[][..]; MAX_WINDOW];
@@ -272,8 +271,3 @@ impl Program {
 
 /// The largest window of a max-pool, and padding of anything.
 pub(super) const MAX_WINDOW: usize = 8;
-
-/// Channels as a convolution writes them.
-pub(super) fn whole_blocks(channels: usize) -> usize {
-    channels.next_multiple_of(BLOCK)
-}

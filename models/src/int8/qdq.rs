@@ -14,7 +14,7 @@ use super::kernels::{Conv, Isa, Spec};
 use super::program::{MAX_WINDOW, Map, MapId, Operator, Program, Quantization, Step};
 
 /// `op_type` of the node that stands for a program in the rewritten graph.
-pub(super) const OP_TYPE: &str = "Int8Program";
+const OP_TYPE: &str = "Int8Program";
 
 /// A graph with its quantized parts replaced.
 pub(super) struct Rewritten {
@@ -27,7 +27,8 @@ pub(super) struct Rewritten {
 pub(super) fn rewrite(graph: &GraphProto, isa: Isa) -> Rewritten {
     let mut rewriter =
         Rewriter { graph: Graph::new(graph), isa, drafts: Vec::new(), maps: HashMap::new() };
-    for node in graph.node.iter().filter(|node| node.op_type == "QuantizeLinear") {
+    let whole = |node: &&NodeProto| !node.input.is_empty() && !node.output.is_empty();
+    for node in graph.node.iter().filter(|node| node.op_type == "QuantizeLinear").filter(whole) {
         rewriter.quantized(node);
     }
     rewriter.finish(graph)
@@ -87,8 +88,8 @@ impl<'a> Rewriter<'a> {
 
     /// The map whose dequantized value has this name.
     fn dequantized(&self, name: &str) -> Option<Place> {
-        let node = self.graph.made_by(name, "DequantizeLinear")?;
-        let place = *self.maps.get(&*node.input[0])?;
+        let (quantized, node) = self.graph.read_by(name, "DequantizeLinear")?;
+        let place = *self.maps.get(quantized)?;
         let map = &self.drafts[place.draft].maps[place.map];
         (self.graph.quantization(node)? == map.quantization).then_some(place)
     }
@@ -97,7 +98,7 @@ impl<'a> Rewriter<'a> {
     fn operator(&self, name: &str, to: Quantization) -> Option<Found> {
         let node = &self.graph.nodes[self.graph.producer(name)?];
         let (node, low, high) = match &*node.op_type {
-            "Relu" => (&self.graph.nodes[self.graph.producer(&node.input[0])?], to.zero, 255),
+            "Relu" => (&self.graph.nodes[self.graph.producer(node.input.first()?)?], to.zero, 255),
             "Clip" => {
                 let bound = |k: usize, default: u8| -> Option<u8> {
                     match node.input.get(k).filter(|name| !name.is_empty()) {
@@ -109,7 +110,7 @@ impl<'a> Rewriter<'a> {
                     }
                 };
                 (
-                    &self.graph.nodes[self.graph.producer(&node.input[0])?],
+                    &self.graph.nodes[self.graph.producer(node.input.first()?)?],
                     bound(1, 0)?,
                     bound(2, 255)?,
                 )
@@ -154,7 +155,7 @@ impl<'a> Rewriter<'a> {
         to: Quantization,
         bounds: [u8; 2],
     ) -> Option<(Operator, usize)> {
-        let Weights { shape, bytes, scales, axis } = self.graph.weights(&node.input[1])?;
+        let Weights { shape, bytes, scales, axis } = self.graph.weights(node.input.get(1)?)?;
         let [outputs, inputs, rows, columns] = shape[..] else { return None };
         let pads = pads(node)?;
         let stride = square_stride(node)?;
@@ -181,7 +182,7 @@ impl<'a> Rewriter<'a> {
         to: Quantization,
         bounds: [u8; 2],
     ) -> Option<(Operator, usize)> {
-        let Weights { shape, bytes, scales, axis } = self.graph.weights(&node.input[1])?;
+        let Weights { shape, bytes, scales, axis } = self.graph.weights(node.input.get(1)?)?;
         let [inputs, outputs, 2, 2] = shape[..] else { return None };
         let plain = integer(node, "group").unwrap_or(1) == 1
             && pads(node)? == [0; 4]
@@ -269,8 +270,9 @@ impl<'a> Rewriter<'a> {
             return Some(self.drafts[place.draft].maps[place.map].channels);
         }
         let dims = |node: &NodeProto| {
-            let weights = self.graph.weights(&node.input[1]).map(|weights| weights.shape);
-            weights.or_else(|| Some(self.graph.constant(&node.input[1])?.shape().to_vec()))
+            let name = node.input.get(1)?;
+            let weights = self.graph.weights(name).map(|weights| weights.shape);
+            weights.or_else(|| Some(self.graph.constant(name)?.shape().to_vec()))
         };
         let node = self.graph.producer(name).map(|index| &self.graph.nodes[index]);
         let made = node.and_then(|node| match &*node.op_type {
@@ -286,11 +288,9 @@ impl<'a> Rewriter<'a> {
                     node.op_type == kind && node.input.first().is_some_and(|input| input == value)
                 })
             };
-            let node = self
-                .graph
-                .nodes
-                .iter()
-                .find(|node| node.op_type == "QuantizeLinear" && node.input[0] == name)?;
+            let node = self.graph.nodes.iter().find(|node| {
+                node.op_type == "QuantizeLinear" && node.input.first().is_some_and(|x| x == name)
+            })?;
             let dequantizers = reads(&node.output[0], "DequantizeLinear");
             let mut readers = dequantizers.flat_map(|node| reads(&node.output[0], "Conv"));
             readers.find_map(|node| {

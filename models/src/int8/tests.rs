@@ -140,9 +140,8 @@ fn every_step_of_the_shipped_networks_is_within_one_of_tracts() {
     }
 }
 
-/// What is quantized in a network and what isn't, in all combinations that exporters make.
 #[test]
-fn what_is_not_known_runs_as_tract_runs_it() {
+fn only_kernels_of_our_own_take_the_network_out_of_tracts_hands() {
     for (kernels, integer) in [(Kernels::Integer(Isa::best()), true), (Kernels::Tract, false)] {
         let runtime = Runtime::new(kernels, 1).unwrap();
         let mut network = Network::parse(NETWORKS[0].0, 1, 16, &runtime).unwrap();
