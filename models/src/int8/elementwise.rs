@@ -26,13 +26,20 @@ impl Lane {
     }
 }
 
+/// What `clamp` gives, in a form that becomes two instructions.
+#[inline(always)]
+pub(super) fn between(value: f32, low: f32, high: f32) -> f32 {
+    let value = if value > low { value } else { low };
+    if value < high { value } else { high }
+}
+
 /// `saturate(round(value) + zero)`, ties to even, in a form that becomes vector code: among floats of this size
 /// neighbours differ by one, so that adding rounds.
 #[inline(always)]
-fn rounded(value: f32, zero: u8) -> u8 {
+pub(super) fn rounded(value: f32, zero: u8) -> u8 {
     const LARGE: f32 = 12_582_912.0; // 1.5 x 2^23
     let zero = f32::from(zero);
-    let value = value.max(-zero).min(255.0 - zero);
+    let value = between(value, -zero, 255.0 - zero);
     (value + LARGE).to_bits().wrapping_sub(LARGE.to_bits()).wrapping_add(zero as u32) as u8
 }
 
@@ -62,7 +69,7 @@ fn largest(out: &mut [u8], four: [&[u8]; 4]) {
 }
 
 /// `saturate(round(x / scale) + zero)`, ties to even, as ONNX defines it; one channel of a row.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx2"))]
 pub(super) fn quantize(
     values: &[f32],
     to: Quantization,
@@ -76,7 +83,7 @@ pub(super) fn quantize(
 }
 
 /// `(q - zero) * scale`; one channel of a row.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx2"))]
 pub(super) fn dequantize(
     row: &[u8],
     lane: Lane,
@@ -113,7 +120,7 @@ impl Requantizer {
 }
 
 /// Pixels of one row to another, every one `times` times.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx2"))]
 pub(super) fn repeat(
     input: &[u8],
     from: Lane,
@@ -147,7 +154,7 @@ pub(super) struct Window {
 }
 
 /// The largest of each window; `rows` are the input's rows that the window has.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx2"))]
 pub(super) fn max_pool(rows: &[&[u8]], from: Lane, window: Window, output: &mut [u8], to: Lane) {
     let channels = from.channels;
     if let ([above, below], Window { size: 2, stride: 2, before: 0, .. }) = (rows, window) {
@@ -190,7 +197,7 @@ impl Adder {
 }
 
 /// Adds two rows.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx2"))]
 pub(super) fn add(adder: Adder, [a, b]: [(&[u8], Lane); 2], output: &mut [u8], to: Lane) {
     let Adder { factors, shift, zero, low } = adder;
     let parts = a.1.of(a.0, 1).zip(b.1.of(b.0, 1));

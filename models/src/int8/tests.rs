@@ -312,25 +312,49 @@ fn a_network_of_all_operators_computes_what_tract_computes() {
     let last = b.quantized(&last, 0.05, 128);
     let proto = b.finish(3, &last);
 
+    let left = agree(&proto, 2);
+    assert_eq!(left.iter().filter(|kind| *kind == "Conv").count(), 1, "{left:?}");
+    for gone in ["QuantizeLinear", "Concat"] {
+        assert!(!left.iter().any(|kind| kind == gone), "{left:?}");
+    }
+}
+
+/// One map, twice in a concatenation, can't be written where both of it are read.
+#[test]
+fn a_map_may_be_concatenated_with_itself() {
+    let mut b = Builder::default();
+    let x = b.quantized("input", 0.0101, 100);
+    let conv = b.conv(&x, [16, 3, 3, 3], 1, 1);
+    let conv = b.quantized(&conv, 0.02, 128);
+    let twice = b.node("Concat", &[&conv, &conv], &[("axis", &[1])]);
+    let twice = b.quantized(&twice, 0.02, 128);
+    let last = b.conv(&twice, [5, 32, 3, 3], 1, 1);
+    let last = b.quantized(&last, 0.05, 128);
+    let left = agree(&b.finish(3, &last), 1);
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+/// Runs a network of three channels, whose output's scale is 0.05, by tract and on each instruction set: they may be one
+/// step apart, seldom. Gives the kinds of nodes that `programs` programs leave of it.
+fn agree(proto: &ModelProto, programs: usize) -> Vec<String> {
     let mut bytes = Bytes::default();
     let input = tract_ndarray::Array4::from_shape_fn((1, 3, 26, 38), |_| {
         f32::from(bytes.next()) / 121.7 - 0.9
     });
     let input = Tensor::from(input);
-    let expected = run(tract_onnx::onnx().model_for_proto_model(&proto).unwrap(), &input);
+    let expected = run(tract_onnx::onnx().model_for_proto_model(proto).unwrap(), &input);
+    let values = |tensor: &Tensor| -> Vec<f32> {
+        tensor.try_as_plain_ram().unwrap().as_slice::<f32>().unwrap().to_vec()
+    };
+    let expected = values(&expected);
+    assert!(expected.iter().any(|v| *v > 0.5) && expected.iter().any(|v| *v < -0.5));
+    let mut left = Vec::new();
     for isa in Isa::available() {
         let rewritten = qdq::rewrite(proto.graph.as_ref().unwrap(), isa);
-        assert_eq!(rewritten.programs.len(), 2, "before and after the grouped convolution");
-        let left: Vec<&str> = rewritten.graph.node.iter().map(|node| &*node.op_type).collect();
-        assert_eq!(left.iter().filter(|kind| **kind == "Conv").count(), 1, "{left:?}");
-        assert!(!left.contains(&"QuantizeLinear") && !left.contains(&"Concat"), "{left:?}");
-
-        let found = run(super::parse(proto.clone(), isa, &Threads::default()).unwrap(), &input);
-        let values = |tensor: &Tensor| -> Vec<f32> {
-            tensor.try_as_plain_ram().unwrap().as_slice::<f32>().unwrap().to_vec()
-        };
-        let (found, expected) = (values(&found), values(&expected));
-        assert!(expected.iter().any(|v| *v > 0.5) && expected.iter().any(|v| *v < -0.5));
+        assert_eq!(rewritten.programs.len(), programs);
+        left = rewritten.graph.node.into_iter().map(|node| node.op_type).collect();
+        let found =
+            values(&run(super::parse(proto.clone(), isa, &Threads::default()).unwrap(), &input));
         let apart: Vec<f32> =
             found.iter().zip(&expected).map(|(a, b)| ((a - b) / 0.05).abs().round()).collect();
         let differ = apart.iter().filter(|steps| **steps > 0.0).count();
@@ -339,10 +363,11 @@ fn a_network_of_all_operators_computes_what_tract_computes() {
         assert!(most <= 1.0, "{isa}: {most} steps");
         assert!(differ * 50 < found.len(), "{isa}: {differ} of {}", found.len());
     }
+    left
 }
 
-/// A small generator of the same bytes everywhere.
-struct Bytes(u64);
+/// A small generator of the same bytes everywhere, of extremes often: they are where sums overflow.
+pub(super) struct Bytes(pub u64);
 
 impl Default for Bytes {
     fn default() -> Bytes {
@@ -351,10 +376,14 @@ impl Default for Bytes {
 }
 
 impl Bytes {
-    fn next(&mut self) -> u8 {
+    pub fn next(&mut self) -> u8 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        (self.0 >> 24) as u8
+        match self.0 >> 60 {
+            0 => 255,
+            1 => 0,
+            _ => (self.0 >> 20) as u8,
+        }
     }
 }

@@ -6,70 +6,87 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{BLOCK, Conv, Input, Output, parts, pixels_together};
-
-/// Some pixels of one row: where they are read and written, and by which strides.
-#[derive(Clone, Copy)]
-struct Tile {
-    x: *const u8,
-    y: *mut u8,
-    row: usize,
-    tap: usize,
-    x_pixel: usize,
-    y_pixel: usize,
-    block: usize,
-    pixels: usize,
-}
-
-/// Calls `$kernel::<SIZE>` over all of the output, for tiles of `PIXELS => SIZE`.
-macro_rules! tiles {
-    ($kernel:ident, $conv:expr, $input:expr, $output:expr, [$($pixels:literal => $size:literal),+]) => {{
-        let (conv, input, output): (&Conv, Input, &mut Output) = ($conv, $input, $output);
-        let together = pixels_together(output.columns, &[$($pixels),+]);
-        let (x, y) = (input.data.as_ptr(), output.data.as_mut_ptr());
-        conv.in_order(output.rows, 1, |row, block| {
-            for column in parts(output.columns, together) {
-                // SAFETY: within what `Conv::run` checked.
-                unsafe {
-                    let tile = Tile {
-                        x: x.add(conv.stride * (row * input.row + column * input.pixel)),
-                        y: y.add(row * output.row + column * output.pixel + block * BLOCK),
-                        row: input.row,
-                        tap: input.pixel,
-                        x_pixel: conv.stride * input.pixel,
-                        y_pixel: output.pixel,
-                        block,
-                        pixels: together,
-                    };
-                    match together {
-                        $($pixels => $kernel::<$size>(conv, tile),)+
-                        _ => unreachable!("a size of the list"),
-                    }
-                }
-            }
-        });
-    }};
-}
+use super::tiles::{Tile, in_order, parts, pixels_together, tiles};
+use super::winograd::TILES;
+use super::{BLOCK, Conv, Input, Output, Weights};
 
 /// # Safety
 /// `Conv::run` has checked the bounds.
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn mlal(conv: &Conv, input: Input, output: &mut Output) {
-    tiles!(tile_mlal, conv, input, output, [4 => 4, 3 => 3, 2 => 2, 1 => 1]);
+    if let Weights::Winograd(winograd) = &conv.weights {
+        // SAFETY: every aarch64 has NEON.
+        return unsafe { winograd.run(conv, input, output, multiply) };
+    }
+    tiles!(conv, input, output, 1, [
+        4 => tile_mlal::<4>, 3 => tile_mlal::<3>, 2 => tile_mlal::<2>, 1 => tile_mlal::<1>,
+    ]);
 }
 
 /// # Safety
 /// The CPU has the features, and `Conv::run` has checked the bounds.
 #[target_feature(enable = "neon,dotprod")]
 pub(super) unsafe fn dot(conv: &Conv, input: Input, output: &mut Output) {
-    tiles!(tile_dot, conv, input, output, [5 => 5, 4 => 4, 3 => 3, 2 => 2, 1 => 1]);
+    tiles!(conv, input, output, 1, [
+        5 => tile_dot::<5>, 4 => tile_dot::<4>, 3 => tile_dot::<3>, 2 => tile_dot::<2>,
+        1 => tile_dot::<1>,
+    ]);
 }
 
 /// # Safety
 /// The CPU has the features, and `Conv::run` has checked the bounds.
 #[target_feature(enable = "neon,i8mm")]
 pub(super) unsafe fn i8mm(conv: &Conv, input: Input, output: &mut Output) {
-    tiles!(tile_i8mm, conv, input, output, [4 => 2, 2 => 1, 1 => 1]);
+    tiles!(conv, input, output, 1, [
+        4 => tile_i8mm::<2, true>, 2 => tile_i8mm::<1, true>, 1 => tile_i8mm::<1, false>,
+    ]);
+}
+
+/// Multiplies Winograd's points: four tiles x a block in registers, eight channels a load, taken by lane.
+///
+/// # Safety
+/// None is asked: every aarch64 has NEON. It is what `Multiply` wants.
+#[target_feature(enable = "neon")]
+unsafe fn multiply(
+    tiles: &[i16],
+    channels: usize,
+    weights: &[i16],
+    sums: &mut [[i32; BLOCK]; TILES],
+) {
+    const P: usize = 4;
+    const { assert!(TILES.is_multiple_of(P)) };
+    let (eights, []) = weights.as_chunks::<{ 8 * BLOCK }>() else { unreachable!("whole eights") };
+    assert!(8 * eights.len() <= channels && TILES * channels <= tiles.len());
+    for (k, sums) in sums.as_chunks_mut::<P>().0.iter_mut().enumerate() {
+        let mut in_registers = [[vdupq_n_s32(0); 4]; P];
+        // SAFETY: each tile has `channels` values, no fewer than there are in all eights.
+        unsafe {
+            let mut x = tiles.as_ptr().add(k * P * channels);
+            for eight in eights {
+                let values: [_; P] = std::array::from_fn(|p| vld1q_s16(x.add(p * channels)));
+                macro_rules! lane {
+                    ($($lane:literal)+) => {$(
+                        let w = [0, 8].map(|n| vld1q_s16(eight.as_ptr().add($lane * BLOCK + n)));
+                        for p in 0..P {
+                            for n in 0..2 {
+                                let [low, high] = [2 * n, 2 * n + 1];
+                                let of = &mut in_registers[p];
+                                of[low] = vmlal_laneq_s16::<$lane>(of[low], vget_low_s16(w[n]), values[p]);
+                                of[high] = vmlal_high_laneq_s16::<$lane>(of[high], w[n], values[p]);
+                            }
+                        }
+                    )+};
+                }
+                lane!(0 1 2 3 4 5 6 7);
+                x = x.add(8);
+            }
+            for p in 0..P {
+                for n in 0..4 {
+                    vst1q_s32(sums[p].as_mut_ptr().add(4 * n), in_registers[p][n]);
+                }
+            }
+        }
+    }
 }
 
 /// Two pairs of channels at a time: their products fit 16 bits, then pairs are added up in 32.
@@ -222,20 +239,19 @@ fn sdot<const LANE: usize>(mut sums: int32x4_t, w: int8x16_t, x: int8x16_t) -> i
     sums
 }
 
-/// Two pixels x two outputs x eight channels an instruction; `N` pairs of pixels.
+/// Two pixels x two outputs x eight channels an instruction; `N` pairs of pixels, or a single pixel twice.
 ///
 /// # Safety
 /// As of its caller.
 #[target_feature(enable = "neon,i8mm")]
 #[inline]
-unsafe fn tile_i8mm<const N: usize>(conv: &Conv, tile: Tile) {
+unsafe fn tile_i8mm<const N: usize, const PAIRED: bool>(conv: &Conv, tile: Tile) {
     let mut weights = conv.dense(tile.block).as_ptr();
     // SAFETY: reads `groups` groups a tap, eight vectors of weights each, writes a block a pixel.
     unsafe {
         // Of each pair of pixels, and outputs 2 n and 2 n + 1.
         let mut sums = [[vdupq_n_s32(0); 8]; N];
-        // A single pixel is its own neighbour.
-        let neighbour = if tile.pixels == 1 { 0 } else { tile.x_pixel };
+        let neighbour = if PAIRED { tile.x_pixel } else { 0 };
         for row in 0..conv.kernel[0] {
             for column in 0..conv.kernel[1] {
                 let mut x = tile.x.add(row * tile.row + column * tile.tap);
@@ -260,7 +276,7 @@ unsafe fn tile_i8mm<const N: usize>(conv: &Conv, tile: Tile) {
             let y = tile.y.add(2 * p * tile.y_pixel);
             let first = [0, 2, 4, 6].map(|n| vreinterpretq_s32_s64(vzip1q_s64(of[n], of[n + 1])));
             write(conv, first, tile.block, y);
-            if tile.pixels > 1 {
+            if PAIRED {
                 let second =
                     [0, 2, 4, 6].map(|n| vreinterpretq_s32_s64(vzip2q_s64(of[n], of[n + 1])));
                 write(conv, second, tile.block, y.add(tile.y_pixel));
@@ -294,7 +310,7 @@ fn usmmla(mut sums: int32x4_t, x: uint8x16_t, w: int8x16_t) -> int32x4_t {
 #[inline]
 unsafe fn write(conv: &Conv, sums: [int32x4_t; 4], block: usize, y: *mut u8) {
     let [low, high] = conv.bounds.map(|bound| vdupq_n_f32(bound));
-    let zero = vdupq_n_s32(conv.zero);
+    let zero = vdupq_n_s32(i32::from(conv.zero));
     let words: [uint16x4_t; 4] = std::array::from_fn(|n| {
         let first = block * BLOCK + 4 * n;
         // SAFETY: bias and scale have whole blocks.

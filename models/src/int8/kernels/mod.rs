@@ -10,14 +10,18 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
-#[cfg(target_arch = "x86_64")]
 mod peak;
 mod portable;
+mod tiles;
+mod winograd;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
 use std::fmt;
 use std::str::FromStr;
+
+use tiles::in_order;
+use winograd::Winograd;
 
 /// Output channels that a kernel computes together.
 pub(crate) const BLOCK: usize = 16;
@@ -25,18 +29,23 @@ pub(crate) const BLOCK: usize = 16;
 /// Bytes that must follow an input's last channel: kernels load whole groups and whole vectors.
 pub(crate) const SLACK: usize = 64;
 
+/// Numbers of input channels for which Winograd's way is used: fewer don't pay for the transforms, with more the
+/// outputs, four times too large, might not fit 32 bits.
+const WINOGRAD_INPUTS: std::ops::RangeInclusive<usize> = 8..=1024;
+
 /// An instruction set that there are kernels for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isa {
     /// Plain Rust, the reference.
     Portable,
-    /// x86-64 with AVX2: `vpmaddubsw` on weights that are split where it would saturate.
+    /// x86-64 with AVX2: `vpmaddwd` on tiles of Winograd's; where those don't apply, `vpmaddubsw` on weights that
+    /// are split where it would saturate.
     Avx2,
     /// x86-64 with AVX-VNNI: `vpdpbusd` on 256 bits.
     AvxVnni,
     /// x86-64 with AVX-512 VNNI: `vpdpbusd` on 512 bits.
     Avx512Vnni,
-    /// Any aarch64: `smull`, `smlal`, `sadalp` (Cortex-A53, A57, A72).
+    /// Any aarch64: `smlal` on tiles of Winograd's, else `smull`, `smlal`, `sadalp` (Cortex-A53, A57, A72).
     NeonMlal,
     /// aarch64 with the dot product extension: `sdot` (Cortex-A55, A76, A78AE, Neoverse).
     NeonDot,
@@ -74,7 +83,10 @@ impl Isa {
             Isa::AvxVnni => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni"),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => {
-                ["avx512f", "avx512bw", "avx512vl", "avx512vnni"].into_iter().all(x86_64::detected)
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
             }
             #[cfg(target_arch = "aarch64")]
             Isa::NeonMlal => true,
@@ -93,6 +105,15 @@ impl Isa {
             Isa::NeonMlal => 2,
             Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni | Isa::NeonDot => 4,
             Isa::NeonI8mm => 8,
+        }
+    }
+
+    /// The same for its 16-bit multiplication of Winograd's points, if that is the faster way.
+    fn winograd_group(self) -> Option<usize> {
+        match self {
+            Isa::NeonMlal => Some(1),
+            Isa::Avx2 => Some(2),
+            _ => None,
         }
     }
 }
@@ -154,7 +175,7 @@ pub(crate) struct Conv {
     /// Zero points folded in.
     bias: Vec<i32>,
     scale: Vec<f32>,
-    zero: i32,
+    zero: u8,
     /// Bounds of the scaled sum before the zero point is added.
     bounds: [f32; 2],
     /// Multiplications for an output pixel, those with filled-up zeros left out.
@@ -164,7 +185,11 @@ pub(crate) struct Conv {
 impl fmt::Display for Conv {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let [rows, columns] = self.kernel;
-        write!(f, "convolution {rows}x{columns} / {} by {}", self.stride, self.isa)
+        write!(f, "convolution {rows}x{columns} / {} by {}", self.stride, self.isa)?;
+        if let Weights::Winograd(_) = self.weights {
+            write!(f, " (Winograd)")?;
+        }
+        Ok(())
     }
 }
 
@@ -174,6 +199,19 @@ enum Weights {
     Dense(Vec<i8>),
     /// For a kernel that sums two products in 16 bits with saturation.
     Unsaturated(Unsaturated),
+    /// For one that multiplies Winograd's points.
+    Winograd(Winograd),
+}
+
+impl Weights {
+    fn bytes(&self) -> usize {
+        match self {
+            Weights::Dense(all) | Weights::Unsaturated(Unsaturated { weights: all, .. }) => {
+                all.len()
+            }
+            Weights::Winograd(all) => all.bytes(),
+        }
+    }
 }
 
 /// Weights in half blocks of 8 outputs x 4 inputs, in which no pair can saturate: a group in which one could is
@@ -253,9 +291,12 @@ impl Conv {
     /// Packs `spec` for `isa`.
     pub fn new(spec: &Spec, isa: Isa) -> Conv {
         let [outputs, rows, columns, inputs] = spec.shape;
+        let winograd = isa.winograd_group().filter(|_| {
+            spec.stride == 1 && [rows, columns] == [3, 3] && WINOGRAD_INPUTS.contains(&inputs)
+        });
         // Two products of -128 x -128 don't fit the 16 bits that this one sums in.
         let isa = match isa {
-            Isa::NeonMlal if spec.weights.contains(&i8::MIN) => Isa::Portable,
+            Isa::NeonMlal if winograd.is_none() && spec.weights.contains(&i8::MIN) => Isa::Portable,
             isa => isa,
         };
         let (group, taps) = (isa.group(), rows * columns);
@@ -270,7 +311,7 @@ impl Conv {
         }
         // Kernels that multiply signed by signed see activations less 128.
         let seen_as = match isa {
-            Isa::NeonMlal | Isa::NeonDot => 128,
+            Isa::NeonMlal | Isa::NeonDot if winograd.is_none() => 128,
             _ => 0,
         };
         let bias = sums.iter().enumerate().map(|(output, sum)| {
@@ -285,13 +326,16 @@ impl Conv {
             groups,
             blocks,
             bias: bias.collect(),
-            weights: match isa {
-                Isa::Avx2 => Weights::Unsaturated(Unsaturated::new(&packed, groups, taps)),
+            weights: match (isa, winograd) {
+                (_, Some(group)) => {
+                    Weights::Winograd(Winograd::new(&spec.weights, outputs, inputs, group))
+                }
+                (Isa::Avx2, _) => Weights::Unsaturated(Unsaturated::new(&packed, groups, taps)),
                 _ => Weights::Dense(packed),
             },
             scale,
             macs: outputs * taps * inputs,
-            zero: i32::from(spec.zero_out),
+            zero: spec.zero_out,
             bounds: [spec.low, spec.high]
                 .map(|bound| f32::from(i16::from(bound) - i16::from(spec.zero_out))),
         }
@@ -354,38 +398,9 @@ impl Conv {
     fn dense(&self, block: usize) -> &[i8] {
         match &self.weights {
             Weights::Dense(all) => &all[block * (all.len() / self.blocks)..],
-            Weights::Unsaturated(_) => unreachable!("only AVX2 has those"),
+            _ => unreachable!("packed in another way"),
         }
     }
-
-    /// Whether all weights stay in a first-level cache beside the activations; else rows share a block's weights.
-    fn small(&self) -> bool {
-        let (Weights::Dense(all) | Weights::Unsaturated(Unsaturated { weights: all, .. })) =
-            &self.weights;
-        all.len() <= 24 * 1024
-    }
-
-    /// Calls `each` with the rows and the first of `together` blocks of every part of the work.
-    fn in_order(&self, rows: usize, together: usize, mut each: impl FnMut(usize, usize)) {
-        let blocks = (0..self.blocks).step_by(together);
-        if self.small() {
-            (0..rows).for_each(|row| blocks.clone().for_each(|block| each(row, block)));
-        } else {
-            blocks.for_each(|block| (0..rows).for_each(|row| each(row, block)));
-        }
-    }
-}
-
-/// The number of pixels out of `sizes` (largest first) by which a row of `columns` is done with least left over.
-#[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(dead_code))]
-fn pixels_together(columns: usize, sizes: &[usize]) -> usize {
-    let fitting = sizes.iter().copied().filter(|size| *size <= columns);
-    fitting.min_by_key(|size| columns.div_ceil(*size) * size).expect("a size is one")
-}
-
-/// The first pixels of each part of a row when `together` are done at once: the last part may overlap.
-fn parts(columns: usize, together: usize) -> impl Iterator<Item = usize> {
-    (0..columns.div_ceil(together)).map(move |part| (part * together).min(columns - together))
 }
 
 #[cfg(test)]

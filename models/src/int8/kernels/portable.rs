@@ -1,10 +1,10 @@
 //! The reference: plain Rust.
 
-use super::{BLOCK, Conv, Input, Output};
+use super::{BLOCK, Conv, Input, Output, in_order};
 
 pub(super) fn run(conv: &Conv, input: Input, output: &mut Output) {
     let [tap_rows, tap_columns] = conv.kernel;
-    conv.in_order(output.rows, 1, |row, block| {
+    in_order(conv, output.rows, 1, |row, block| {
         for column in 0..output.columns {
             let mut sums = [0i32; BLOCK];
             sums.copy_from_slice(&conv.bias[block * BLOCK..][..BLOCK]);
@@ -27,7 +27,7 @@ pub(super) fn run(conv: &Conv, input: Input, output: &mut Output) {
             for ((out, sum), scale) in pixel.iter_mut().zip(sums).zip(scales) {
                 let [low, high] = conv.bounds;
                 let value = (sum as f32 * scale).clamp(low, high).round_ties_even();
-                *out = (value as i32 + conv.zero) as u8;
+                *out = (value as i32 + i32::from(conv.zero)) as u8;
             }
         }
     });

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::tests::Bytes;
 use super::*;
 
 /// The definition, straight from the specification's terms; sums in 64 bits.
@@ -73,29 +74,14 @@ impl Case {
     }
 }
 
-/// A small generator, so that a case is its seed.
-struct Bytes(u64);
-
-impl Bytes {
-    fn next(&mut self) -> u8 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        // Extremes often: they are where sums overflow.
-        match self.0 >> 60 {
-            0 => 255,
-            1 => 0,
-            _ => (self.0 >> 20) as u8,
-        }
-    }
-}
-
 fn case() -> impl Strategy<Value = Case> {
-    let shape = (1usize..40, 1usize..4, 1usize..4, 1usize..40);
-    let sizes = (1usize..6, 1usize..35, 1usize..3, 0usize..20);
+    // 3x3 at stride 1, the most common, has a way of its own.
+    let taps = prop_oneof![Just(([3, 3], 1)), ([1usize..4, 1usize..4], 1usize..3)];
+    let shape = (1usize..40, taps, 1usize..40);
+    let sizes = (1usize..6, 1usize..35, 0usize..20);
     (shape, sizes, any::<(u8, u8, u8, u8)>(), 1u64.., -3.0f32..1.0).prop_map(
-        |(shape, (rows, columns, stride, spare), (zero_in, zero_out, a, b), seed, size)| {
-            let (outputs, tap_rows, tap_columns, inputs) = shape;
+        |(shape, (rows, columns, spare), (zero_in, zero_out, a, b), seed, size)| {
+            let (outputs, ([tap_rows, tap_columns], stride), inputs) = shape;
             let mut bytes = Bytes(seed);
             let taps = tap_rows * tap_columns * inputs;
             let spec = Spec {
@@ -161,12 +147,4 @@ fn an_unknown_or_missing_instruction_set_is_refused_by_name() {
     assert!("sse9".parse::<Isa>().unwrap_err().contains("portable"));
     let missing = NAMES.iter().find(|(isa, _)| !isa.runs_here()).unwrap().1;
     assert!(missing.parse::<Isa>().unwrap_err().contains("this CPU has no"));
-}
-
-#[test]
-fn rows_are_covered_by_the_fewest_pixels() {
-    assert_eq!(pixels_together(28, &[14, 12, 10, 8, 6, 4, 3, 2, 1]), 14);
-    assert_eq!(pixels_together(40, &[14, 12, 10, 8, 6, 4, 3, 2, 1]), 10);
-    assert_eq!(pixels_together(7, &[6, 4, 1]), 1);
-    assert_eq!(parts(10, 4).collect::<Vec<_>>(), [0, 4, 6]);
 }

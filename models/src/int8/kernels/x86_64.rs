@@ -2,70 +2,26 @@
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK, Conv, Input, Output, Unsaturated, Weights, parts, pixels_together};
-
-/// `is_x86_feature_detected!` for a name that isn't a literal at the place of use.
-pub(super) fn detected(feature: &str) -> bool {
-    match feature {
-        "avx512f" => is_x86_feature_detected!("avx512f"),
-        "avx512bw" => is_x86_feature_detected!("avx512bw"),
-        "avx512vl" => is_x86_feature_detected!("avx512vl"),
-        "avx512vnni" => is_x86_feature_detected!("avx512vnni"),
-        _ => false,
-    }
-}
-
-/// Some pixels of one row: where they are read and written, and by which strides.
-#[derive(Clone, Copy)]
-struct Tile {
-    x: *const u8,
-    y: *mut u8,
-    /// Bytes from row to row and from tap to tap of the input.
-    row: usize,
-    tap: usize,
-    /// Bytes from pixel to pixel.
-    x_pixel: usize,
-    y_pixel: usize,
-    block: usize,
-}
-
-/// Calls `$kernel::<PIXELS, BLOCKS>` over all of the output, the sizes of tiles being literals.
-macro_rules! tiles {
-    ($kernel:ident, $conv:expr, $input:expr, $output:expr, $blocks:literal, [$($pixels:literal),+]) => {{
-        let (conv, input, output): (&Conv, Input, &mut Output) = ($conv, $input, $output);
-        let together = pixels_together(output.columns, &[$($pixels),+]);
-        let (x, y) = (input.data.as_ptr(), output.data.as_mut_ptr());
-        conv.in_order(output.rows, $blocks, |r, block| {
-            for column in parts(output.columns, together) {
-                // SAFETY: within what `Conv::run` checked.
-                unsafe {
-                    let tile = Tile {
-                        x: x.add(conv.stride * (r * input.row + column * input.pixel)),
-                        y: y.add(r * output.row + column * output.pixel + block * BLOCK),
-                        row: input.row,
-                        tap: input.pixel,
-                        x_pixel: conv.stride * input.pixel,
-                        y_pixel: output.pixel,
-                        block,
-                    };
-                    match together {
-                        $($pixels => $kernel::<$pixels, $blocks>(conv, tile),)+
-                        _ => unreachable!("a size of the list"),
-                    }
-                }
-            }
-        });
-    }};
-}
+use super::tiles::{Tile, in_order, parts, pixels_together, tiles};
+use super::winograd::TILES;
+use super::{BLOCK, Conv, Input, Output, Unsaturated, Weights};
 
 /// # Safety
 /// The CPU has the features, and `Conv::run` has checked the bounds.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn avx512_vnni(conv: &Conv, input: Input, output: &mut Output) {
     if conv.blocks.is_multiple_of(2) {
-        tiles!(tile_512, conv, input, output, 2, [14, 12, 10, 8, 6, 4, 3, 2, 1]);
+        tiles!(conv, input, output, 2, [
+            14 => tile_512::<14, 2>, 12 => tile_512::<12, 2>, 10 => tile_512::<10, 2>,
+            8 => tile_512::<8, 2>, 6 => tile_512::<6, 2>, 4 => tile_512::<4, 2>, 3 => tile_512::<3, 2>,
+            2 => tile_512::<2, 2>, 1 => tile_512::<1, 2>,
+        ]);
     } else {
-        tiles!(tile_512, conv, input, output, 1, [16, 14, 12, 10, 8, 6, 4, 3, 2, 1]);
+        tiles!(conv, input, output, 1, [
+            16 => tile_512::<16, 1>, 14 => tile_512::<14, 1>, 12 => tile_512::<12, 1>,
+            10 => tile_512::<10, 1>, 8 => tile_512::<8, 1>, 6 => tile_512::<6, 1>,
+            4 => tile_512::<4, 1>, 3 => tile_512::<3, 1>, 2 => tile_512::<2, 1>, 1 => tile_512::<1, 1>,
+        ]);
     }
 }
 
@@ -104,7 +60,7 @@ unsafe fn tile_512<const P: usize, const N: usize>(conv: &Conv, tile: Tile) {
         }
         let low = _mm512_set1_ps(conv.bounds[0]);
         let high = _mm512_set1_ps(conv.bounds[1]);
-        let zero = _mm512_set1_epi32(conv.zero);
+        let zero = _mm512_set1_epi32(i32::from(conv.zero));
         for n in 0..N {
             let first = (tile.block + n) * BLOCK;
             let bias = _mm512_loadu_si512(conv.bias.as_ptr().add(first).cast());
@@ -123,7 +79,10 @@ unsafe fn tile_512<const P: usize, const N: usize>(conv: &Conv, tile: Tile) {
 /// The CPU has the features, and `Conv::run` has checked the bounds.
 #[target_feature(enable = "avx2,avxvnni")]
 pub(super) unsafe fn avx_vnni(conv: &Conv, input: Input, output: &mut Output) {
-    tiles!(tile_256, conv, input, output, 1, [6, 5, 4, 3, 2, 1]);
+    tiles!(conv, input, output, 1, [
+        6 => tile_256::<6>, 5 => tile_256::<5>, 4 => tile_256::<4>, 3 => tile_256::<3>,
+        2 => tile_256::<2>, 1 => tile_256::<1>,
+    ]);
 }
 
 /// `P` pixels x one block of two vectors.
@@ -132,8 +91,7 @@ pub(super) unsafe fn avx_vnni(conv: &Conv, input: Input, output: &mut Output) {
 /// As of its caller.
 #[target_feature(enable = "avx2,avxvnni")]
 #[inline]
-unsafe fn tile_256<const P: usize, const N: usize>(conv: &Conv, tile: Tile) {
-    const { assert!(N == 1) };
+unsafe fn tile_256<const P: usize>(conv: &Conv, tile: Tile) {
     let mut weights = conv.dense(tile.block).as_ptr();
     // SAFETY: reads `groups` groups a tap, two vectors of weights each, writes a block a pixel.
     unsafe {
@@ -165,7 +123,56 @@ unsafe fn tile_256<const P: usize, const N: usize>(conv: &Conv, tile: Tile) {
 /// The CPU has the features, and `Conv::run` has checked the bounds.
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn avx2(conv: &Conv, input: Input, output: &mut Output) {
-    tiles!(tile_half, conv, input, output, 1, [12, 10, 8, 7, 6, 5, 4, 3, 2, 1]);
+    if let Weights::Winograd(winograd) = &conv.weights {
+        // SAFETY: the CPU has the features.
+        return unsafe { winograd.run(conv, input, output, multiply) };
+    }
+    tiles!(conv, input, output, 1, [
+        12 => tile_half::<12>, 10 => tile_half::<10>, 8 => tile_half::<8>, 7 => tile_half::<7>,
+        6 => tile_half::<6>, 5 => tile_half::<5>, 4 => tile_half::<4>, 3 => tile_half::<3>,
+        2 => tile_half::<2>, 1 => tile_half::<1>,
+    ]);
+}
+
+/// Multiplies Winograd's points, pairs of channels at a time: six tiles x a block in registers.
+///
+/// # Safety
+/// The CPU has the features.
+#[target_feature(enable = "avx2")]
+unsafe fn multiply(
+    tiles: &[i16],
+    channels: usize,
+    weights: &[i16],
+    sums: &mut [[i32; BLOCK]; TILES],
+) {
+    const P: usize = 6;
+    const { assert!(TILES.is_multiple_of(P)) };
+    let (pairs, []) = weights.as_chunks::<{ 2 * BLOCK }>() else { unreachable!("whole pairs") };
+    assert!(2 * pairs.len() <= channels && TILES * channels <= tiles.len());
+    for (k, sums) in sums.as_chunks_mut::<P>().0.iter_mut().enumerate() {
+        let mut in_registers = [[_mm256_setzero_si256(); 2]; P];
+        // SAFETY: each tile has `channels` values, no fewer than there are in all pairs.
+        unsafe {
+            let mut x = tiles.as_ptr().add(k * P * channels);
+            for pair in pairs {
+                let w = [0, 16].map(|at| _mm256_loadu_si256(pair.as_ptr().add(at).cast()));
+                for p in 0..P {
+                    let two = x.add(p * channels).cast::<i32>().read_unaligned();
+                    let two = _mm256_set1_epi32(two);
+                    for n in 0..2 {
+                        let products = _mm256_madd_epi16(two, w[n]);
+                        in_registers[p][n] = _mm256_add_epi32(in_registers[p][n], products);
+                    }
+                }
+                x = x.add(2);
+            }
+            for p in 0..P {
+                for n in 0..2 {
+                    _mm256_storeu_si256(sums[p].as_mut_ptr().add(8 * n).cast(), in_registers[p][n]);
+                }
+            }
+        }
+    }
 }
 
 /// `P` pixels x one block, its halves one after the other: there are no more than sixteen registers.
@@ -174,8 +181,7 @@ pub(super) unsafe fn avx2(conv: &Conv, input: Input, output: &mut Output) {
 /// As of its caller.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn tile_half<const P: usize, const N: usize>(conv: &Conv, tile: Tile) {
-    const { assert!(N == 1) };
+unsafe fn tile_half<const P: usize>(conv: &Conv, tile: Tile) {
     let Weights::Unsaturated(packed) = &conv.weights else { unreachable!("packed for AVX2") };
     let taps = conv.kernel[0] * conv.kernel[1];
     let ones = _mm256_set1_epi16(1);
@@ -245,5 +251,5 @@ fn requantized(conv: &Conv, sums: __m256i, first: usize) -> __m256i {
     };
     let sum = _mm256_cvtepi32_ps(_mm256_add_epi32(sums, bias));
     let scaled = _mm256_min_ps(_mm256_max_ps(_mm256_mul_ps(sum, scale), low), high);
-    _mm256_add_epi32(_mm256_cvtps_epi32(scaled), _mm256_set1_epi32(conv.zero))
+    _mm256_add_epi32(_mm256_cvtps_epi32(scaled), _mm256_set1_epi32(i32::from(conv.zero)))
 }
