@@ -2,7 +2,7 @@
 //!
 //! For every line on standard input that holds a number, runs that many slices and prints the seconds of each;
 //! at the end of input, the peak of its memory in MB. `contestant peak KERNELS` prints what one core can multiply
-//! at most, GMAC/s.
+//! at most, GMAC/s; `contestant gmac NETWORK.onnx CHANNELS HEIGHT WIDTH` what a slice takes, GMAC.
 
 use std::io::{BufRead, Write};
 use std::time::Instant;
@@ -20,6 +20,18 @@ fn main() -> anyhow::Result<()> {
             anyhow::bail!("tract has no peak of its own")
         };
         println!("{}", isa.peak().with_context(|| format!("not known for {isa}"))? / 1e9);
+        return Ok(());
+    }
+    if let [word, path, channels, height, width] = &words[..]
+        && word == "gmac"
+    {
+        let runtime = Runtime::new(Kernels::default(), 1)?;
+        let channels = channels.parse()?;
+        let network = Network::parse(&std::fs::read(path)?, channels, 1, &runtime);
+        let mut network = network.map_err(anyhow::Error::msg)?;
+        let operators = network.explain([height.parse()?, width.parse()?], 1);
+        let operators = operators.map_err(anyhow::Error::msg)?;
+        println!("{}", operators.iter().map(|operator| operator.macs as f64).sum::<f64>() / 1e9);
         return Ok(());
     }
     let [kernels, path, channels, height, width, threads] = &words[..] else {
