@@ -47,6 +47,7 @@ pub struct Refused {
 pub struct Analysis {
     /// What is published.
     pub body: FindingBody,
+    pair: SeriesPair,
     t1: Volume,
     t2: Volume,
     result: ModicResult,
@@ -158,7 +159,8 @@ impl Analyser {
             refused_series.clone(),
         );
         body.quality.extend(pair.quality.iter().map(|flag| flag.as_str().to_owned()));
-        Ok(Ok(Analysis { body, t1, t2: segmentation.t2, result, stages: clock.stages }))
+        let (t2, stages) = (segmentation.t2, clock.stages);
+        Ok(Ok(Analysis { body, pair: pair.clone(), t1, t2, result, stages }))
     }
 
     /// The stages from volumes on, for those who have the volumes already: `t1` and `t2` each on its own grid.
@@ -204,9 +206,11 @@ impl Analyser {
 }
 
 impl Analysis {
-    /// Writes the map and the picture into a folder.
-    pub fn write_pictures(&self, folder: &Path) -> Result<(), ReportError> {
-        report::write_pictures(folder, &self.t1, &self.t2, &self.result)
+    /// Writes the map, the picture and the DICOM objects into a folder.
+    pub fn write_files(&self, folder: &Path, revision: u32) -> Result<(), ReportError> {
+        let Analysis { body, pair, t1, t2, result, .. } = self;
+        report::write_pictures(folder, t1, t2, result)?;
+        report::write_objects(folder, pair, [t1, t2], result, body, revision)
     }
 
     /// The Modic map on T1's grid and the vertebra of each voxel, for those who compare with a truth.

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from . import anatomy, dataset, evaluate, modic, onnx_file, preprocess, tasks, vertebrae, weights
+from .quantized import QuantizedUNet
 
 GOLDEN = 128  # pixels a side
 CALIBRATION_SLICES = 48
@@ -45,8 +46,10 @@ def export(args: argparse.Namespace) -> Path:
     networks = {form: folder / "network.onnx" for form, folder in folders.items()}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
-    onnx_file.write_float(weights.load(args.checkpoint), networks["f32"])
-    onnx_file.write_int8(networks["f32"], networks["int8"], calibration(args))
+    net = weights.load(args.checkpoint)
+    known = net.quantization() if isinstance(net, QuantizedUNet) else None
+    onnx_file.write_float(net, networks["f32"])
+    onnx_file.write_int8(networks["f32"], networks["int8"], calibration(args), known)
     sessions = {form: onnx_file.session(network) for form, network in networks.items()}
     threshold, figures = measure(args, {k: lambda x, s=s: onnx_file.run(s, x) for k, s in sessions.items()})
     for form, network in networks.items():

@@ -26,6 +26,13 @@ class ConvUnit(nn.Sequential):
         )
 
 
+def folded(unit: ConvUnit) -> tuple[Tensor, Tensor]:
+    """The convolution's weights and bias with BatchNorm's statistics inside."""
+    conv, norm = unit[0], unit[1]
+    factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    return conv.weight * factor[:, None, None, None], norm.bias - norm.running_mean * factor
+
+
 def _block(inputs: int, outputs: int, units: int) -> nn.Sequential:
     widths = (inputs, *[outputs] * units)
     return nn.Sequential(*(ConvUnit(a, b) for a, b in zip(widths, widths[1:])))

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from torch import nn
 
-from .network import ConvUnit, UNet
+from .network import ConvUnit, UNet, folded
 
 OPSET = 13
 
@@ -44,7 +44,7 @@ class _Graph:
         )
 
     def unit(self, x: str, unit: ConvUnit, name: str) -> str:
-        weight, bias = folded(unit[0], unit[1])
+        weight, bias = (value.detach().numpy() for value in folded(unit))
         return self._add("Relu", [self.conv(x, weight, bias, f"{name}_conv")], name)
 
     def pool(self, x: str) -> str:
@@ -58,13 +58,6 @@ class _Graph:
 
     def concat(self, a: str, b: str, name: str) -> str:
         return self._add("Concat", [a, b], name, axis=1)
-
-
-def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[np.ndarray, np.ndarray]:
-    """The convolution's weights and bias with BatchNorm's statistics inside."""
-    factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    weight = conv.weight * factor[:, None, None, None]
-    return weight.detach().numpy(), (norm.bias - norm.running_mean * factor).detach().numpy()
 
 
 def write_float(net: UNet, path: Path) -> None:
@@ -129,17 +122,27 @@ class _Reader(CalibrationDataReader):
         return None if x is None else {"input": x}
 
 
-def write_int8(source: Path, path: Path, calibration: list[np.ndarray]) -> None:
+def write_int8(
+    source: Path, path: Path, calibration: list[np.ndarray], known: dict[str, tuple[float, int]] | None = None
+) -> None:
     """Static QDQ quantization: u8 activations, s8 weights per output channel.
 
+    Scale and zero point of the values in `known` are those; the others' ranges are found on `calibration`.
     The parts of a concatenation get its scale, so that it costs nothing where it runs: they are written in place.
     """
     with tempfile.TemporaryDirectory() as scratch:
         # Only names shapes and fuses nothing that QDQ would need.
         inferred, first = Path(scratch) / "inferred.onnx", Path(scratch) / "first.onnx"
         onnx.save(onnx.shape_inference.infer_shapes(onnx.load(source)), inferred)
-        _quantize(inferred, first, calibration, {})
-        _quantize(inferred, path, calibration, concatenated(onnx.load(inferred).graph, onnx.load(first).graph))
+        graph = onnx.load(inferred).graph
+        names = {output for node in graph.node for output in node.output} | {"input"}
+        overrides = {
+            name: [{"scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.uint8)}]
+            for name, (scale, zero) in (known or {}).items()
+            if name in names
+        }
+        _quantize(inferred, first, calibration, overrides)
+        _quantize(inferred, path, calibration, overrides | concatenated(graph, onnx.load(first).graph))
 
 
 def concatenated(source: onnx.GraphProto, quantized: onnx.GraphProto) -> dict[str, list[dict]]:

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from . import record, tasks, weights
 from .network import UNet
+from .quantized import QuantizedUNet
 
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
@@ -19,6 +20,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="data sets in SPIDER's layout, phantoms too")
     parser.add_argument("--work", type=Path, required=True, help="checkpoints and records, outside git")
     parser.add_argument("--init", type=Path, help="begin with the weights of this checkpoint or `network.onnx`")
+    parser.add_argument("--quantized", action="store_true", help="round as int8 does; for the last minutes, with --init")
     parser.add_argument("--minutes", type=float, default=60.0, help="wall-clock budget")
     parser.add_argument("--steps", type=int, default=1_000_000, help="or this many steps")
     parser.add_argument("--batch", type=int, default=8)
@@ -33,7 +35,8 @@ def train(args: argparse.Namespace) -> Path:
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     task = tasks.load(args.task, args)
-    net = UNet(task.inputs, task.outputs).to(memory_format=torch.channels_last)
+    kind = QuantizedUNet if args.quantized else UNet
+    net = kind(task.inputs, task.outputs).to(memory_format=torch.channels_last)
     batches = iter(DataLoader(task.crops, batch_size=args.batch, num_workers=1, prefetch_factor=4))
     if args.init:
         weights.begin(net, args.init, next(batches)[0])

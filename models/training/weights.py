@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from . import modic, onnx_file
 from .network import UNet
+from .quantized import QuantizedUNet
 
 FIRST = "down.0.0.0.weight"
 
@@ -18,7 +19,8 @@ def load(checkpoint: Path) -> UNet:
     if checkpoint.suffix == ".onnx":
         return onnx_file.read(checkpoint)
     state = torch.load(checkpoint)["net"]
-    net = UNet(state[FIRST].shape[1], len(state["head.bias"]))
+    kind = QuantizedUNet if any(name.startswith("ranges.") for name in state) else UNet
+    net = kind(state[FIRST].shape[1], len(state["head.bias"]))
     net.load_state_dict(state)
     return net.eval()
 
@@ -35,8 +37,10 @@ def begin(net: UNet, earlier: Path, inputs: Tensor) -> None:
         wide = torch.zeros_like(wanted)
         wide[:, list(modic.MIDDLE)] = state[FIRST]
         state[FIRST] = wide
-    net.load_state_dict(state)
-    if earlier.suffix == ".onnx":
+    # A quantized network finds its ranges by itself, and leaves BatchNorm folded.
+    quantized = isinstance(net, QuantizedUNet)
+    net.load_state_dict(state, strict=not quantized)
+    if not quantized and earlier.suffix == ".onnx":
         unfold(net, inputs)
 
 

@@ -89,7 +89,7 @@ fn analyse_one(
             document["research_use"] = true.into();
             let path = folder.join(FINDING_FILE);
             crate::store::write_atomically(&path, &serde_json::to_vec_pretty(&document)?)?;
-            analysis.write_pictures(folder)?;
+            analysis.write_files(folder, 1)?;
             println!("{}\nresults: {}\n", table::findings(&analysis.body), folder.display());
             Ok(true)
         }

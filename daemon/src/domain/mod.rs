@@ -5,8 +5,10 @@
 
 mod anatomy;
 mod ids;
+mod uid;
 mod volume;
 
 pub use anatomy::{Endplate, EndplateSide, Level, ModicType};
 pub use ids::{AeTitle, IdError, StudyRef};
+pub use uid::derived_uid;
 pub use volume::{Grid, GridError, Volume};

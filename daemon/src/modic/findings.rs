@@ -88,13 +88,17 @@ pub struct OtherMarrowLesion {
 
 pub(super) struct Found {
     pub map: Array3<u8>,
-    pub findings: Vec<Finding>,
+    /// With the places of its voxels.
+    pub findings: Vec<(Finding, Vec<Place>)>,
     pub others: Vec<OtherMarrowLesion>,
 }
 
+/// Slice, row, column.
+pub(super) type Place = (usize, usize, usize);
+
 /// One voxel of a candidate with all that is asked of it.
 pub(super) struct Voxel {
-    pub(super) at: (usize, usize, usize),
+    pub(super) at: Place,
     /// T1 and T2 as shares of normal marrow.
     pub(super) signal: Signal,
     /// Distance to the superior and to the inferior endplate, mm.
@@ -126,7 +130,7 @@ pub(super) fn find(segmentation: &Segmentation, spine: &Spine, config: &Config) 
     for (vertebra, voxels) in by_candidate.into_values() {
         found.take(voxels, vertebra, grid, config);
     }
-    found.findings.sort_by(|a, b| {
+    found.findings.sort_by(|(a, _), (b, _)| {
         (a.level, a.side).cmp(&(b.level, b.side)).then(b.volume_mm3.total_cmp(&a.volume_mm3))
     });
     found
@@ -188,7 +192,8 @@ impl Found {
             for (voxel, kind) in voxels.iter().zip(&kinds) {
                 self.map[voxel.at] = kind.voxel_value();
             }
-            self.findings.push(finding(&voxels, &kinds, side, vertebra, grid, config));
+            let finding = finding(&voxels, &kinds, side, vertebra, grid, config);
+            self.findings.push((finding, voxels.iter().map(|voxel| voxel.at).collect()));
         }
     }
 }

@@ -27,6 +27,8 @@ use crate::segment::Segmentation;
 pub struct ModicResult {
     /// The Modic map on T1's grid: 0 none, 1, 2, 3 by type, 4 indeterminate.
     pub map: Array3<u8>,
+    /// Each voxel's finding as its place in `findings`, from 1; 0 for none.
+    pub finding_numbers: Array3<u16>,
     /// The vertebrae found, from the sacrum up.
     pub spine: Spine,
     /// Modic changes, from the sacrum up, superior endplates before inferior ones.
@@ -59,22 +61,29 @@ pub fn analyse(segmentation: &Segmentation, config: &Config) -> ModicResult {
     let (mut spine, mut quality) = Spine::find(segmentation);
     dark_marrow::claim(&mut spine, segmentation);
     let found = findings::find(segmentation, &spine, config);
+    let mut finding_numbers = Array3::zeros(found.map.dim());
+    let mut findings = Vec::new();
+    for (number, (finding, places)) in (1..).zip(found.findings) {
+        places.into_iter().for_each(|at| finding_numbers[at] = number);
+        findings.push(finding);
+    }
     let certain = segmentation.threshold + UNCERTAIN_BAND;
-    if found.findings.iter().any(|f| f.probability < certain) {
+    if findings.iter().any(|f| f.probability < certain) {
         quality.push(QualityFlag::UncertainFinding);
     }
     if segmentation.moved_mm != [0.0; 2] {
         quality.push(QualityFlag::T2Moved);
     }
-    if both_sides_oedema(&found.findings) {
+    if both_sides_oedema(&findings) {
         quality.push(QualityFlag::BothSidesOedema);
     }
     quality.sort();
     quality.dedup();
     ModicResult {
         map: found.map,
+        finding_numbers,
         spine,
-        findings: found.findings,
+        findings,
         other_marrow_lesions: found.others,
         quality,
     }

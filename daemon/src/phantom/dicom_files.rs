@@ -9,9 +9,8 @@ use dicom::core::{DataElement, PrimitiveValue, VR, dicom_value};
 use dicom::dictionary_std::{tags, uids};
 use dicom::object::{FileMetaTableBuilder, InMemDicomObject};
 use ndarray::Axis;
-use sha2::{Digest, Sha256};
 
-use crate::domain::Volume;
+use crate::domain::{Volume, derived_uid};
 
 use super::error::PhantomError;
 use super::{PhantomExam, Protocol};
@@ -210,12 +209,7 @@ fn window(pixels: &[u16]) -> (u32, u32) {
     (0, u32::from(high))
 }
 
-/// A UID for a part of a seed's exam, in the form of a UUID (version 8, made from a hash).
+/// A UID for a part of a seed's exam.
 fn uid(seed: u64, part: &str) -> String {
-    let digest = Sha256::digest(format!("modicd phantom {seed} {part}"));
-    let mut bytes = [0u8; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    bytes[6] = bytes[6] & 0x0f | 0x80;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    format!("2.25.{}", u128::from_be_bytes(bytes))
+    derived_uid(&format!("modicd phantom {seed} {part}"))
 }

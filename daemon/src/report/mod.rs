@@ -1,13 +1,17 @@
 //! Report: what the exam's result is written as.
 //!
-//! Owns the finding document (the JSON that is published and kept), the Modic map as NIfTI and the picture
-//! for people. It writes into a folder it is given and knows neither where that lies nor who reads it.
-//! Nothing it writes names the patient; every form says "research use".
+//! Owns the finding document (the JSON that is published and kept), the Modic map as NIfTI, the picture
+//! for people and the DICOM objects for the PACS. It writes into a folder it is given and knows neither where
+//! that lies nor who reads it. Nothing but the DICOM objects names the patient; every form says "research use".
 
+mod dicom;
 mod document;
 mod map;
 mod picture;
 
+pub use self::dicom::{
+    SECONDARY_CAPTURE_FILE, SEGMENTATION_FILE, STRUCTURED_REPORT_FILE, write_objects,
+};
 pub use document::{BundleUsed, DiscSummary, FindingBody, LIMITS, LevelSeen};
 
 use std::path::Path;
@@ -31,6 +35,18 @@ pub enum ReportError {
     /// The picture's file.
     #[error("can't write the picture of the findings")]
     Picture(#[source] image::ImageError),
+    /// An instance that the result was made from can't be read any more.
+    #[error("can't read an instance of the series pair again")]
+    Source(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A DICOM object's file.
+    #[error("can't write {name}")]
+    Object {
+        /// Its file name.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 /// Writes the map and the picture into `folder`. `t2` lies on T1's grid.

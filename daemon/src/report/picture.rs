@@ -4,8 +4,8 @@ use font8x8::{BASIC_FONTS, UnicodeFonts};
 use image::{Rgb, RgbImage};
 use ndarray::{ArrayView2, Axis};
 
-use crate::domain::{ModicType, Volume};
-use crate::modic::ModicResult;
+use crate::domain::{EndplateSide, ModicType, Volume};
+use crate::modic::{Finding, ModicResult};
 use crate::volume::to_square_pixels;
 
 /// Pixels of the picture per mm.
@@ -14,14 +14,18 @@ const PIXEL_MM: f64 = 0.6;
 const MAX_SLICES: usize = 4;
 /// Height of the strip for text above each slice, pixels.
 const STRIP: u32 = 24;
-/// Height of the legend, pixels.
+/// Height of the legend and of what stands below it, but for the findings' lines, pixels.
 const LEGEND: u32 = 64;
+/// Height of a finding's line, pixels.
+const LINE: u32 = 14;
+/// Width of the text, pixels.
+const MIN_WIDTH: u32 = 460;
 /// Share of the map's colour over the picture.
 const OPACITY: f32 = 0.55;
 const WHITE: Rgb<u8> = Rgb([235, 235, 235]);
 
 /// Colours that the colour-blind tell apart (Okabe and Ito 2008).
-fn colour(kind: ModicType) -> (Rgb<u8>, &'static str) {
+pub(super) fn colour(kind: ModicType) -> (Rgb<u8>, &'static str) {
     match kind {
         ModicType::Type1 => (Rgb([213, 94, 0]), "TYPE 1"),
         ModicType::Type2 => (Rgb([240, 228, 66]), "TYPE 2"),
@@ -38,8 +42,11 @@ pub(crate) fn draw(t1: &Volume, t2: &Volume, result: &ModicResult) -> RgbImage {
         |v: &Volume, s: usize| to_square_pixels(v.data.index_axis(Axis(0), s), pixel_mm, PIXEL_MM);
     let panel = square(t1, slices[0]);
     let (height, width) = (panel.nrows() as u32, panel.ncols() as u32);
-    let mut picture =
-        RgbImage::new((2 * width).max(420), (height + STRIP) * slices.len() as u32 + LEGEND);
+    let lines = lines(result);
+    let mut picture = RgbImage::new(
+        (2 * width).max(MIN_WIDTH),
+        (height + STRIP) * slices.len() as u32 + LEGEND + LINE * lines.len() as u32,
+    );
     for (i, slice) in slices.iter().enumerate() {
         let top = i as u32 * (height + STRIP);
         for (k, (name, volume)) in [("T1", t1), ("T2", t2)].into_iter().enumerate() {
@@ -66,13 +73,31 @@ pub(crate) fn draw(t1: &Volume, t2: &Volume, result: &ModicResult) -> RgbImage {
         write(&mut picture, [bottom + 9, column + 14], name, WHITE);
         column += 14 + 8 * name.len() as u32 + 10;
     }
-    let count = match result.findings.len() {
-        1 => "1 finding".to_owned(),
-        n => format!("{n} findings"),
-    };
-    write(&mut picture, [bottom + 28, 8], &format!("{count}; levels counted from S1"), WHITE);
-    write(&mut picture, [bottom + 46, 8], "RESEARCH USE, NOT FOR DIAGNOSIS", Rgb([255, 120, 120]));
+    let mut top = bottom + 28;
+    for line in &lines {
+        write(&mut picture, [top, 8], line, WHITE);
+        top += LINE;
+    }
+    write(&mut picture, [top + 6, 8], "RESEARCH USE, NOT FOR DIAGNOSIS", Rgb([255, 120, 120]));
     picture
+}
+
+/// The findings as a table, and what must be known of it.
+fn lines(result: &ModicResult) -> Vec<String> {
+    let mut lines = vec![match result.findings.len() {
+        1 => "1 finding; levels counted from S1".to_owned(),
+        n => format!("{n} findings; levels counted from S1"),
+    }];
+    lines.extend(result.findings.iter().map(|f| {
+        let side = if f.side == EndplateSide::Superior { "superior" } else { "inferior" };
+        let (level, disc) = (f.level.to_string(), f.disc.as_deref().unwrap_or("-"));
+        let Finding { pattern, volume_mm3, height_percent, height_grade, slice, .. } = f;
+        let slice = slice + 1;
+        format!(
+            "{level:3} {side} {disc:7} {pattern:13} {volume_mm3:5.0} mm3 {height_percent:3.0}%{height_grade} slice {slice}"
+        )
+    }));
+    lines
 }
 
 fn slices_to_show(result: &ModicResult, slices: usize) -> Vec<usize> {

@@ -175,7 +175,7 @@ impl Worker {
         let document = self.announcer.document(study_ref, revision, &analysis.body);
         let text = serde_json::to_vec_pretty(&document)?;
         write_atomically(&staged.path().join(FINDING_FILE), &text)?;
-        analysis.write_pictures(staged.path())?;
+        analysis.write_files(staged.path(), revision)?;
         let result = staged.commit()?;
         let stages = analysis.stages.iter().copied().chain([("report", started.elapsed())]);
         let stages = stages.map(|(name, time)| format!("{name} {:.2} s", time.as_secs_f64()));

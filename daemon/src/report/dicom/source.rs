@@ -1,0 +1,121 @@
+//! What the objects take from the series that they were made from.
+
+use dicom::core::{Tag, VR};
+use dicom::dictionary_std::tags;
+use dicom::object::InMemDicomObject;
+
+use super::dataset::{Build, item};
+use super::reference;
+use crate::report::ReportError;
+use crate::study::file::read_attributes;
+use crate::study::{Series, SeriesPair};
+
+/// Attributes of the Patient, General Study and Patient Study modules that are taken over.
+const TAKEN: [(Tag, VR); 15] = [
+    (tags::PATIENT_NAME, VR::PN),
+    (tags::PATIENT_ID, VR::LO),
+    (tags::ISSUER_OF_PATIENT_ID, VR::LO),
+    (tags::PATIENT_BIRTH_DATE, VR::DA),
+    (tags::PATIENT_SEX, VR::CS),
+    (tags::PATIENT_AGE, VR::AS),
+    (tags::PATIENT_SIZE, VR::DS),
+    (tags::PATIENT_WEIGHT, VR::DS),
+    (tags::STUDY_INSTANCE_UID, VR::UI),
+    (tags::STUDY_DATE, VR::DA),
+    (tags::STUDY_TIME, VR::TM),
+    (tags::REFERRING_PHYSICIAN_NAME, VR::PN),
+    (tags::STUDY_ID, VR::SH),
+    (tags::ACCESSION_NUMBER, VR::SH),
+    (tags::STUDY_DESCRIPTION, VR::LO),
+];
+
+/// Those that must be there, empty where unknown (type 2).
+const REQUIRED: [Tag; 9] = [
+    tags::PATIENT_NAME,
+    tags::PATIENT_ID,
+    tags::PATIENT_BIRTH_DATE,
+    tags::PATIENT_SEX,
+    tags::STUDY_DATE,
+    tags::STUDY_TIME,
+    tags::REFERRING_PHYSICIAN_NAME,
+    tags::STUDY_ID,
+    tags::ACCESSION_NUMBER,
+];
+
+/// See the module.
+pub(super) struct Source {
+    pub patient_and_study: InMemDicomObject,
+    pub study_uid: String,
+    pub frame_of_reference_uid: String,
+    pub t1: SourceSeries,
+    pub t2: SourceSeries,
+}
+
+/// One series: its instances, in the order of the slices.
+pub(super) struct SourceSeries {
+    pub uid: String,
+    pub sop_class: String,
+    /// SOP Instance UID, and the frame from 1 where the object has several.
+    pub slices: Vec<(String, Option<u32>)>,
+}
+
+impl Source {
+    pub fn read(pair: &SeriesPair) -> Result<Source, ReportError> {
+        let first = &pair.t1.slices[0];
+        let (object, _) =
+            read_attributes(&first.path).map_err(|e| ReportError::Source(Box::new(e)))?;
+        let mut taken = item();
+        for (tag, vr) in TAKEN {
+            let text = object.get(tag).and_then(|element| element.to_str().ok());
+            match text.as_deref().map(str::trim_end).filter(|text| !text.is_empty()) {
+                Some(text) => taken = taken.text(tag, vr, text.trim_end_matches('\0')),
+                None if REQUIRED.contains(&tag) => taken = taken.text(tag, vr, ""),
+                None => {}
+            }
+        }
+        let study_uid = taken
+            .get(tags::STUDY_INSTANCE_UID)
+            .and_then(|element| element.to_str().ok())
+            .map(|uid| uid.into_owned())
+            .unwrap_or_default();
+        Ok(Source {
+            patient_and_study: taken,
+            study_uid,
+            frame_of_reference_uid: first.frame_of_reference_uid.clone().unwrap_or_default(),
+            t1: SourceSeries::of(&pair.t1)?,
+            t2: SourceSeries::of(&pair.t2)?,
+        })
+    }
+}
+
+impl SourceSeries {
+    fn of(series: &Series) -> Result<SourceSeries, ReportError> {
+        let first = &series.slices[0];
+        let (object, _) =
+            read_attributes(&first.path).map_err(|e| ReportError::Source(Box::new(e)))?;
+        let frame =
+            |slice: &crate::study::SliceHeader| (slice.frame_count > 1).then_some(slice.frame + 1);
+        Ok(SourceSeries {
+            uid: first.series_uid.clone(),
+            sop_class: object.meta().media_storage_sop_class_uid.trim_end_matches('\0').to_owned(),
+            slices: series.slices.iter().map(|s| (s.sop_instance_uid.clone(), frame(s))).collect(),
+        })
+    }
+
+    /// A reference to the image of a slice, to its frame where it has several.
+    pub fn image(&self, slice: usize) -> InMemDicomObject {
+        let (instance, frame) = &self.slices[slice];
+        let image = reference(&self.sop_class, instance);
+        match frame {
+            Some(frame) => image.text(tags::REFERENCED_FRAME_NUMBER, VR::IS, &frame.to_string()),
+            None => image,
+        }
+    }
+
+    /// A reference to each of its instances, once.
+    pub fn instances(&self) -> Vec<InMemDicomObject> {
+        let mut instances: Vec<&str> = self.slices.iter().map(|(uid, _)| &uid[..]).collect();
+        instances.dedup();
+        instances.into_iter().map(|uid| reference(&self.sop_class, uid)).collect()
+    }
+}
