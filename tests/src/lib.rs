@@ -11,6 +11,6 @@ mod process;
 pub use daemon::Daemon;
 pub use exams::{Defect, Exam, dataset_exam};
 pub use peers::{
-    Broker, Received, Subscriber, dciodvfy_errors, echoscu, storescu, storescu_command,
+    Broker, Received, Subscriber, dciodvfy_errors, echoscu, python, storescu, storescu_command,
 };
 pub use process::{eventually, free_port};

@@ -162,3 +162,10 @@ pub fn storescu(port: u16, options: &[&str], folder: &Path) -> Output {
         .output()
         .expect("storescu is installed (tests/run installs it)")
 }
+
+/// The Python that has the packages of `python/requirements.txt`.
+pub fn python() -> PathBuf {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tests/venv/bin/python");
+    assert!(python.exists(), "{} is missing: tests/run installs it", python.display());
+    python
+}

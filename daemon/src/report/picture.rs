@@ -19,7 +19,7 @@ const LEGEND: u32 = 64;
 /// Height of a finding's line, pixels.
 const LINE: u32 = 14;
 /// Width of the text, pixels.
-const MIN_WIDTH: u32 = 460;
+const MIN_WIDTH: u32 = 620;
 /// Share of the map's colour over the picture.
 const OPACITY: f32 = 0.55;
 const WHITE: Rgb<u8> = Rgb([235, 235, 235]);
@@ -47,11 +47,12 @@ pub(crate) fn draw(t1: &Volume, t2: &Volume, result: &ModicResult) -> RgbImage {
         (2 * width).max(MIN_WIDTH),
         (height + STRIP) * slices.len() as u32 + LEGEND + LINE * lines.len() as u32,
     );
+    let whites = [t1, t2].map(|volume| white(volume, result));
     for (i, slice) in slices.iter().enumerate() {
         let top = i as u32 * (height + STRIP);
         for (k, (name, volume)) in [("T1", t1), ("T2", t2)].into_iter().enumerate() {
             let at = [top + STRIP, k as u32 * width];
-            paint_grey(&mut picture, at, square(volume, *slice).view());
+            paint_grey(&mut picture, at, square(volume, *slice).view(), whites[k]);
             let map = result.map.index_axis(Axis(0), *slice);
             paint_map(&mut picture, at, [height, width], map, pixel_mm);
             let title = format!("{name}  slice {}/{}", slice + 1, t1.grid.shape[0]);
@@ -92,9 +93,13 @@ fn lines(result: &ModicResult) -> Vec<String> {
         let side = if f.side == EndplateSide::Superior { "superior" } else { "inferior" };
         let (level, disc) = (f.level.to_string(), f.disc.as_deref().unwrap_or("-"));
         let Finding { pattern, volume_mm3, height_percent, height_grade, slice, .. } = f;
+        let kind = match &pattern[..] {
+            "indeterminate" => pattern.clone(),
+            _ => format!("type {pattern}"),
+        };
         let slice = slice + 1;
         format!(
-            "{level:3} {side} {disc:7} {pattern:13} {volume_mm3:5.0} mm3 {height_percent:3.0}%{height_grade} slice {slice}"
+            "{level:3} {side} {disc:7} {kind:13} {volume_mm3:5.0} mm3  height {height_percent:.0} % ({height_grade})  slice {slice}"
         )
     }));
     lines
@@ -112,11 +117,31 @@ fn slices_to_show(result: &ModicResult, slices: usize) -> Vec<usize> {
     if shown.is_empty() { vec![slices / 2] } else { shown }
 }
 
-/// Paints a slice in grey, its 99th percentile white.
-fn paint_grey(picture: &mut RgbImage, at: [u32; 2], slice: ArrayView2<f32>) {
-    let mut values: Vec<f32> = slice.iter().copied().collect();
-    let index = values.len().saturating_sub(1) * 99 / 100;
-    let white = values.select_nth_unstable_by(index, f32::total_cmp).1.max(f32::MIN_POSITIVE);
+/// The signal that is painted white: the 95th percentile beside the vertebrae, since fat under the skin, near the coil,
+/// would leave the spine dark.
+fn white(volume: &Volume, result: &ModicResult) -> f32 {
+    const MARGIN_MM: f64 = 15.0;
+    let grid = &volume.grid;
+    let bodies = result.spine.labels.indexed_iter().filter(|(_, label)| **label != 0);
+    let mut span: Option<[[usize; 2]; 2]> = None;
+    for ((_, row, column), _) in bodies {
+        let [rows, columns] = span.get_or_insert([[row; 2], [column; 2]]);
+        *rows = [rows[0].min(row), rows[1].max(row)];
+        *columns = [columns[0].min(column), columns[1].max(column)];
+    }
+    let [rows, columns] = span.unwrap_or([[0, grid.shape[1]], [0, grid.shape[2]]]);
+    let around = |[from, to]: [usize; 2], axis: usize| {
+        let margin = (MARGIN_MM / grid.spacing[axis]) as usize;
+        from.saturating_sub(margin)..(to + margin).min(grid.shape[axis])
+    };
+    let (rows, columns) = (around(rows, 1), around(columns, 2));
+    let mut values: Vec<f32> =
+        volume.data.slice(ndarray::s![.., rows, columns]).iter().copied().collect();
+    let index = values.len().saturating_sub(1) * 95 / 100;
+    values.select_nth_unstable_by(index, f32::total_cmp).1.max(f32::MIN_POSITIVE)
+}
+
+fn paint_grey(picture: &mut RgbImage, at: [u32; 2], slice: ArrayView2<f32>, white: f32) {
     for ((r, c), value) in slice.indexed_iter() {
         let grey = (255.0 * (value / white).clamp(0.0, 1.0)) as u8;
         put(picture, [at[0] + r as u32, at[1] + c as u32], Rgb([grey; 3]));
@@ -174,7 +199,7 @@ mod tests {
     fn grey_levels_span_the_slice_and_text_leaves_ink() {
         let mut picture = RgbImage::new(64, 32);
         let ramp = Array2::from_shape_fn((10, 10), |(_, c)| c as f32);
-        paint_grey(&mut picture, [0, 0], ramp.view());
+        paint_grey(&mut picture, [0, 0], ramp.view(), 9.0);
         assert_eq!(picture.get_pixel(0, 5).0, [0; 3]);
         assert_eq!(picture.get_pixel(9, 5).0, [255; 3]);
         write(&mut picture, [20, 20], "L5", WHITE);

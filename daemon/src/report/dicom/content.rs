@@ -5,7 +5,7 @@ use dicom::dictionary_std::tags;
 use dicom::object::InMemDicomObject;
 
 use super::codes::Code;
-use super::dataset::{Build, decimal, item};
+use super::dataset::{Build, item};
 
 /// How an item stands to the one that holds it.
 #[derive(Clone, Copy)]
@@ -73,10 +73,10 @@ pub(super) fn uid(relation: Relation, name: &Code, value: &str) -> InMemDicomObj
     of_type("UIDREF", relation, name).text(tags::UID, VR::UI, value)
 }
 
-/// A number; kept exactly in a floating point value beside the decimal string.
+/// A number, to three digits for readers; a floating point value beside it keeps it exactly.
 pub(super) fn number(name: &Code, value: f32, unit: &Code) -> InMemDicomObject {
     let mut measured = item()
-        .text(tags::NUMERIC_VALUE, VR::DS, &decimal(f64::from(value)))
+        .decimals(tags::NUMERIC_VALUE, &[(1e3 * f64::from(value)).round() / 1e3])
         .code(tags::MEASUREMENT_UNITS_CODE_SEQUENCE, unit);
     measured.put(dicom::core::DataElement::new(
         tags::FLOATING_POINT_VALUE,

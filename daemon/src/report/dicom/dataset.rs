@@ -87,7 +87,7 @@ impl Build for InMemDicomObject {
 }
 
 /// A decimal string (PS3.5, 6.2: at most 16 characters), as exact as fits.
-pub(super) fn decimal(value: f64) -> String {
+fn decimal(value: f64) -> String {
     let plain = value.to_string();
     if plain.len() <= 16 {
         return plain;

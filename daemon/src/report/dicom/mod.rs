@@ -187,7 +187,6 @@ impl Exam<'_> {
             .text(tags::SERIES_INSTANCE_UID, VR::UI, &self.series_uid(kind))
             .text(tags::SERIES_NUMBER, VR::IS, &(kind.series_number() + self.revision).to_string())
             .text(tags::SERIES_DESCRIPTION, VR::LO, kind.description())
-            .text(tags::BODY_PART_EXAMINED, VR::CS, "LSPINE")
             .text(tags::SERIES_DATE, VR::DA, &self.date)
             .text(tags::SERIES_TIME, VR::TM, &self.time)
             .text(tags::CONTENT_DATE, VR::DA, &self.date)

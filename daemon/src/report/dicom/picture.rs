@@ -13,6 +13,7 @@ pub(super) fn object(exam: &Exam, picture: &RgbImage) -> InMemDicomObject {
     pixels.resize(pixels.len().next_multiple_of(2), 0);
     let mut object = exam
         .object(Kind::Picture)
+        .text(tags::BODY_PART_EXAMINED, VR::CS, "LSPINE")
         .text(tags::CONVERSION_TYPE, VR::CS, "WSD")
         .text(tags::IMAGE_TYPE, VR::CS, "DERIVED\\SECONDARY")
         .text(tags::PATIENT_ORIENTATION, VR::CS, "")

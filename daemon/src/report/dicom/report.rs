@@ -34,7 +34,9 @@ pub(super) fn object(exam: &Exam) -> InMemDicomObject {
     let groups = (1..).zip(&exam.body.findings).map(|(number, f)| finding(exam, number, f));
     let others = (1..).zip(&exam.body.other_marrow_lesions).map(|(n, l)| other(exam, n, l));
     let groups: Vec<_> = groups.chain(others).collect();
-    items.push(container(&dcm("126010", "Imaging Measurements"), None, groups));
+    if !groups.is_empty() {
+        items.push(container(&dcm("126010", "Imaging Measurements"), None, groups));
+    }
     items.push(qualitative(exam));
 
     let object = exam

@@ -136,6 +136,7 @@ pub(super) fn object(exam: &Exam, pair: &SeriesPair) -> InMemDicomObject {
         .items(tags::REFERENCED_INSTANCE_SEQUENCE, exam.source.t1.instances());
     let mut object = exam
         .object(Kind::Segmentation)
+        .text(tags::BODY_PART_EXAMINED, VR::CS, "LSPINE")
         .text(tags::FRAME_OF_REFERENCE_UID, VR::UI, &exam.source.frame_of_reference_uid)
         .text(tags::POSITION_REFERENCE_INDICATOR, VR::LO, "")
         .text(tags::IMAGE_TYPE, VR::CS, "DERIVED\\PRIMARY")

@@ -1,0 +1,112 @@
+"""Do the DICOM objects of results say what their finding document and NIfTI map say? `check_objects.py FOLDER...`
+
+Reads them by highdicom and pydicom; stops at the first difference with exit code 1.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import highdicom as hd
+import nibabel
+import numpy as np
+import pydicom
+
+TYPES = {"MODIC-1": 1, "MODIC-2": 2, "MODIC-3": 3, "MODIC-IND": 4}
+MEASURED = {
+    "Volume": "volume_mm3",
+    "Area": "area_mm2",
+    "Height as a share of the vertebra's": "height_percent",
+    "T1 signal relative to normal marrow": "t1_ratio",
+    "T2 signal relative to normal marrow": "t2_ratio",
+    "Probability of a Modic change": "probability",
+}
+SHARES = {
+    "Share of type 1": "type_1",
+    "Share of type 2": "type_2",
+    "Share of type 3": "type_3",
+    "Share of indeterminate type": "indeterminate",
+}
+
+
+def same(found: object, expected: object, what: str) -> None:
+    if found != expected:
+        sys.exit(f"{what}: {found!r} instead of {expected!r}")
+
+
+def check(folder: Path) -> None:
+    document = json.loads((folder / "finding.json").read_text())
+    segmentation = hd.seg.segread(folder / "map.seg.dcm")
+    check_map(segmentation, nibabel.load(folder / "modic_map.nii.gz"))
+    check_report(hd.sr.srread(folder / "report.sr.dcm"), segmentation, document)
+    picture = pydicom.dcmread(folder / "summary.sc.dcm")
+    same(picture.pixel_array.shape, (picture.Rows, picture.Columns, 3), "the picture's shape")
+    same({segmentation.StudyInstanceUID, picture.StudyInstanceUID}, {picture.StudyInstanceUID}, "studies")
+
+
+def check_map(segmentation: hd.seg.Segmentation, nifti: nibabel.Nifti1Image) -> None:
+    """The segments of the four types are the map, voxel by voxel, through patient coordinates."""
+    expected = np.asarray(nifti.dataobj)
+    found = np.zeros_like(expected)
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    cosines = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float)
+    row_mm, column_mm = map(float, shared.PixelMeasuresSequence[0].PixelSpacing)
+    to_index = np.linalg.inv(nifti.affine)
+    types = {}
+    for segment in segmentation.SegmentSequence:
+        if segment.SegmentLabel.startswith("Modic change"):
+            types[segment.SegmentNumber] = TYPES[segment.SegmentedPropertyTypeCodeSequence[0].CodeValue]
+    frames = segmentation.pixel_array.reshape(-1, segmentation.Rows, segmentation.Columns)
+    for groups, pixels in zip(segmentation.PerFrameFunctionalGroupsSequence, frames, strict=True):
+        same(bool(pixels.any()), True, "a frame has a voxel")
+        number = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        if number not in types:
+            continue
+        rows, columns = np.nonzero(pixels)
+        position = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, float)
+        points = position[:, None] + np.outer(cosines[:3], columns * column_mm) + np.outer(cosines[3:], rows * row_mm)
+        points[:2] *= -1  # NIfTI's world is RAS
+        index = to_index[:3, :3] @ points + to_index[:3, 3:]
+        same(bool(np.abs(index - index.round()).max() < 0.02), True, "pixels lie on voxels")
+        index = tuple(index.round().astype(int))
+        same(int(found[index].max()), 0, "a voxel has one type")
+        found[index] = types[number]
+    same(int((found != expected).sum()), 0, "voxels that differ from the NIfTI map")
+
+
+def check_report(report: hd.sr.Comprehensive3DSR, segmentation: hd.seg.Segmentation, document: dict) -> None:
+    groups = report.content.get_volumetric_roi_measurement_groups()
+    same(len(groups), len(document["findings"]), "findings in the report")
+    descriptions = {n: segmentation.get_segment_description(n) for n in segmentation.segment_numbers}
+    for group, finding in zip(groups, document["findings"]):
+        measured = {m.name.meaning: m.value for m in group.get_measurements()}
+        same({k: measured[k] for k in MEASURED}, {k: finding[v] for k, v in MEASURED.items()}, "measurements")
+        composition = finding["composition_percent"]
+        same({k: measured[k] for k in SHARES}, {k: composition[v] for k, v in SHARES.items()}, "composition")
+        kind = "MODIC-IND" if finding["type"] == "indeterminate" else f"MODIC-{finding['type']}"
+        same(group.finding_type.value, kind, "type")
+        (site,) = group.finding_sites
+        same(site.value.meaning, f"{finding['level']} vertebra", "level")
+        same(site.ContentSequence[0].ConceptCodeSequence[0].CodeMeaning.lower(), finding["side"], "endplate")
+        (number,) = group.referenced_segment.referenced_segment_numbers
+        same(group.referenced_segment.referenced_sop_instance_uid, segmentation.SOPInstanceUID, "segmentation")
+        same(descriptions[number].tracking_uid, group.tracking_uid, "tracking UID of the finding's segment")
+    texts = [item.TextValue for item in items_of(report) if "TextValue" in item]
+    for said in (*document["limits"], *document["quality"]):
+        same(said in texts, True, f"the report says {said!r}")
+
+
+def items_of(item: pydicom.Dataset) -> Iterator[pydicom.Dataset]:
+    """All content items below one."""
+    for child in item.get("ContentSequence", []):
+        yield child
+        yield from items_of(child)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        check(Path(name))
+        print("agrees:", Path(name).name)

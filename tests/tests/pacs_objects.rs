@@ -1,0 +1,82 @@
+//! The DICOM objects of results, before readers and judges that others wrote: dciodvfy, highdicom, pydicom.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use modicd::dataset::Dataset;
+use modicd_tests::{Daemon, Exam, dataset_exam, dciodvfy_errors, python};
+
+const OBJECTS: [&str; 3] = ["map.seg.dcm", "report.sr.dcm", "summary.sc.dcm"];
+
+/// Analyses what lies below `exams`; gives the folders of the results.
+fn analyze(exams: &Path, out: &Path) -> Vec<PathBuf> {
+    // The real pairs are single slices.
+    let config = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(config.path(), "state_dir = \"/unused\"\n[study]\nmin_slices = 1\n")
+        .expect("written");
+    let run = Command::new(Daemon::program())
+        .arg("analyze")
+        .args([Path::new("--config"), config.path(), Path::new("--out"), out, exams])
+        .output()
+        .expect("the program is built");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let entries = std::fs::read_dir(out).expect("results are written");
+    entries.map(|entry| entry.expect("a folder").path()).collect()
+}
+
+fn check_objects(results: &[PathBuf]) -> Output {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/check_objects.py");
+    Command::new(python()).arg(script).args(results).output().expect("Python runs")
+}
+
+fn assert_accepted(results: &[PathBuf]) {
+    for (result, name) in results.iter().flat_map(|r| OBJECTS.map(|name| (r, name))) {
+        assert_eq!(dciodvfy_errors(&result.join(name)), Vec::<String>::new(), "{name}");
+    }
+    let checked = check_objects(results);
+    let [out, err] = [&checked.stdout, &checked.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(checked.status.success(), "{out}{err}");
+    assert_eq!(out.lines().count(), results.len());
+}
+
+#[test]
+fn objects_of_twenty_phantoms_are_accepted_and_say_what_the_document_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let [exams, out] = ["exams", "out"].map(|name| folder.path().join(name));
+    for seed in 1..=20 {
+        Exam::small(&exams.join(seed.to_string()), seed);
+    }
+    let results = analyze(&exams, &out);
+    assert_eq!(results.len(), 20);
+    assert_accepted(&results);
+
+    // The judge does judge: a document that says something else.
+    let findings = |result: &PathBuf| std::fs::read_to_string(result.join("finding.json")).unwrap();
+    let (result, text) = results
+        .iter()
+        .map(|result| (result, findings(result)))
+        .find(|(_, text)| text.contains("\"volume_mm3\": ") && text.contains("\"side\""))
+        .expect("a phantom has a finding");
+    let spoiled = text.replacen("\"t1_ratio\": ", "\"t1_ratio\": 1", 1);
+    assert_ne!(spoiled, text);
+    std::fs::write(result.join("finding.json"), spoiled).unwrap();
+    assert!(!check_objects(std::slice::from_ref(result)).status.success());
+}
+
+#[test]
+fn objects_of_real_pairs_are_accepted_and_say_what_the_document_says() {
+    let Some(spider) = std::env::var_os("MODICD_SPIDER").map(PathBuf::from) else {
+        println!("MODICD_SPIDER isn't set: no real data, nothing to do");
+        return;
+    };
+    let dataset = Dataset::open(&spider).expect("a data set");
+    let folder = tempfile::tempdir().unwrap();
+    let mut results = Vec::new();
+    for patient in dataset.patients.iter().step_by(15).take(10) {
+        let [exam, out] = ["exam", "out"].map(|name| folder.path().join(patient).join(name));
+        dataset_exam(&dataset, patient, &exam);
+        results.extend(analyze(&exam, &out));
+    }
+    assert_eq!(results.len(), 10);
+    assert_accepted(&results);
+}
