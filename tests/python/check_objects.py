@@ -14,6 +14,7 @@ import highdicom as hd
 import nibabel
 import numpy as np
 import pydicom
+from fhir.resources.R4B.bundle import Bundle
 
 TYPES = {"MODIC-1": 1, "MODIC-2": 2, "MODIC-3": 3, "MODIC-IND": 4}
 MEASURED = {
@@ -22,7 +23,7 @@ MEASURED = {
     "Height as a share of the vertebra's": "height_percent",
     "T1 signal relative to normal marrow": "t1_ratio",
     "T2 signal relative to normal marrow": "t2_ratio",
-    "Probability of a Modic change": "probability",
+    "Probability of a change": "probability",
 }
 SHARES = {
     "Share of type 1": "type_1",
@@ -44,7 +45,13 @@ def check(folder: Path) -> None:
     check_report(hd.sr.srread(folder / "report.sr.dcm"), segmentation, document)
     picture = pydicom.dcmread(folder / "summary.sc.dcm")
     same(picture.pixel_array.shape, (picture.Rows, picture.Columns, 3), "the picture's shape")
-    same({segmentation.StudyInstanceUID, picture.StudyInstanceUID}, {picture.StudyInstanceUID}, "studies")
+    page = pydicom.dcmread(folder / "report.pdf.dcm")
+    pdf = page.EncapsulatedDocument[: page.EncapsulatedDocumentLength]
+    same((pdf[:5], pdf.rstrip()[-5:]), (b"%PDF-", b"%%EOF"), "the page's ends")
+    for other in (picture, page):
+        same(other.StudyInstanceUID, segmentation.StudyInstanceUID, "study")
+        same(other.PatientID, segmentation.PatientID, "patient")
+    check_fhir(Bundle.model_validate_json((folder / "report.fhir.json").read_text()), document)
 
 
 def check_map(segmentation: hd.seg.Segmentation, nifti: nibabel.Nifti1Image) -> None:
@@ -97,6 +104,17 @@ def check_report(report: hd.sr.Comprehensive3DSR, segmentation: hd.seg.Segmentat
     texts = [item.TextValue for item in items_of(report) if "TextValue" in item]
     for said in (*document["limits"], *document["quality"]):
         same(said in texts, True, f"the report says {said!r}")
+
+
+def check_fhir(bundle: Bundle, document: dict) -> None:
+    report, *observations = (entry.resource for entry in bundle.entry)
+    same(report.status, "preliminary", "status")
+    same(len(report.result or []), len(observations), "results of the report")
+    same(len(observations), len(document["findings"]), "observations")
+    for observation, finding in zip(observations, document["findings"]):
+        values = {c.code.text: float(c.valueQuantity.value) for c in observation.component}
+        for name, key in MEASURED.items():
+            same(np.float32(values[name]), np.float32(finding[key]), f"{name} in FHIR")
 
 
 def items_of(item: pydicom.Dataset) -> Iterator[pydicom.Dataset]:

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use modicd::dataset::Dataset;
 use modicd_tests::{Daemon, Exam, dataset_exam, dciodvfy_errors, python};
 
-const OBJECTS: [&str; 3] = ["map.seg.dcm", "report.sr.dcm", "summary.sc.dcm"];
+const OBJECTS: [&str; 4] = ["map.seg.dcm", "report.sr.dcm", "summary.sc.dcm", "report.pdf.dcm"];
 
 /// Analyses what lies below `exams`; gives the folders of the results.
 fn analyze(exams: &Path, out: &Path) -> Vec<PathBuf> {

@@ -1,18 +1,19 @@
 //! Report: what the exam's result is written as.
 //!
 //! Owns the finding document (the JSON that is published and kept), the Modic map as NIfTI, the picture
-//! for people and the DICOM objects for the PACS. It writes into a folder it is given and knows neither where
-//! that lies nor who reads it. Nothing but the DICOM objects names the patient; every form says "research use".
+//! for people and what other systems of a hospital take. It writes into a folder it is given and knows neither where
+//! that lies nor who reads it. Nothing but what `hospital` writes names the patient; every form says "research use".
 
-mod dicom;
 mod document;
+mod hospital;
 mod map;
 mod picture;
 
-pub use self::dicom::{
-    SECONDARY_CAPTURE_FILE, SEGMENTATION_FILE, STRUCTURED_REPORT_FILE, write_objects,
-};
 pub use document::{BundleUsed, DiscSummary, FindingBody, LIMITS, LevelSeen};
+pub use hospital::{
+    FHIR_FILE, PAGE_FILE, SECONDARY_CAPTURE_FILE, SEGMENTATION_FILE, STRUCTURED_REPORT_FILE,
+    write_objects,
+};
 
 use std::path::Path;
 

@@ -88,6 +88,15 @@ impl Source {
     }
 }
 
+impl Source {
+    /// The patient's identifier, if there is one.
+    pub fn patient_id(&self) -> Option<String> {
+        let element = self.patient_and_study.get(tags::PATIENT_ID)?;
+        let id = element.to_str().ok()?;
+        (!id.is_empty()).then(|| id.into_owned())
+    }
+}
+
 impl SourceSeries {
     fn of(series: &Series) -> Result<SourceSeries, ReportError> {
         let first = &series.slices[0];

@@ -106,3 +106,32 @@ pub(super) fn rad_element(pattern: &str) -> Option<Code> {
 pub(super) fn rad_element_question() -> Code {
     code("RADELEMENT", "OIFMA_CDE_001517", "Modic endplate changes")
 }
+
+/// A concept of our own scheme.
+pub(super) struct Own {
+    value: &'static str,
+    meaning: &'static str,
+}
+
+impl Own {
+    pub fn code(&self) -> Code {
+        own(self.value, self.meaning)
+    }
+}
+
+pub(super) const HEIGHT: Own =
+    Own { value: "HEIGHT-SHARE", meaning: "Height as a share of the vertebra's" };
+/// By type: 1, 2, 3, indeterminate.
+pub(super) const SHARES: [Own; 4] = [
+    Own { value: "SHARE-1", meaning: "Share of type 1" },
+    Own { value: "SHARE-2", meaning: "Share of type 2" },
+    Own { value: "SHARE-3", meaning: "Share of type 3" },
+    Own { value: "SHARE-IND", meaning: "Share of indeterminate type" },
+];
+/// T1, T2.
+pub(super) const RATIOS: [Own; 2] = [
+    Own { value: "T1-RATIO", meaning: "T1 signal relative to normal marrow" },
+    Own { value: "T2-RATIO", meaning: "T2 signal relative to normal marrow" },
+];
+pub(super) const PROBABILITY: Own =
+    Own { value: "PROBABILITY", meaning: "Probability of a change" };

@@ -67,6 +67,7 @@ fn evidence(exam: &Exam) -> InMemDicomObject {
             series(&exam.source.t2.uid, exam.source.t2.instances()),
             own(Kind::Segmentation),
             own(Kind::Picture),
+            own(Kind::Page),
         ],
     )
 }
@@ -117,18 +118,14 @@ fn finding(exam: &Exam, index: usize, finding: &Finding) -> InMemDicomObject {
     items.extend([
         number(&sct("118565006", "Volume"), finding.volume_mm3, &ucum("mm3", "Cubic millimeter")),
         number(&sct("42798000", "Area"), finding.area_mm2, &ucum("mm2", "Square millimeter")),
-        number(
-            &own("HEIGHT-SHARE", "Height as a share of the vertebra's"),
-            finding.height_percent,
-            &percent,
-        ),
-        number(&own("SHARE-1", "Share of type 1"), share.type_1, &percent),
-        number(&own("SHARE-2", "Share of type 2"), share.type_2, &percent),
-        number(&own("SHARE-3", "Share of type 3"), share.type_3, &percent),
-        number(&own("SHARE-IND", "Share of indeterminate type"), share.indeterminate, &percent),
-        number(&own("T1-RATIO", "T1 signal relative to normal marrow"), finding.t1_ratio, &ratio),
-        number(&own("T2-RATIO", "T2 signal relative to normal marrow"), finding.t2_ratio, &ratio),
-        number(&own("PROBABILITY", "Probability of a Modic change"), finding.probability, &ratio),
+        number(&codes::HEIGHT.code(), finding.height_percent, &percent),
+        number(&codes::SHARES[0].code(), share.type_1, &percent),
+        number(&codes::SHARES[1].code(), share.type_2, &percent),
+        number(&codes::SHARES[2].code(), share.type_3, &percent),
+        number(&codes::SHARES[3].code(), share.indeterminate, &percent),
+        number(&codes::RATIOS[0].code(), finding.t1_ratio, &ratio),
+        number(&codes::RATIOS[1].code(), finding.t2_ratio, &ratio),
+        number(&codes::PROBABILITY.code(), finding.probability, &ratio),
     ]);
     let grade = match finding.height_grade {
         'A' => own("HEIGHT-A", "Height below 25 % of the vertebra"),
@@ -174,9 +171,9 @@ fn other(exam: &Exam, index: usize, lesion: &OtherMarrowLesion) -> InMemDicomObj
             &codes::vertebra(lesion.level),
         ),
         number(&sct("118565006", "Volume"), lesion.volume_mm3, &ucum("mm3", "Cubic millimeter")),
-        number(&own("T1-RATIO", "T1 signal relative to normal marrow"), lesion.t1_ratio, &ratio),
-        number(&own("T2-RATIO", "T2 signal relative to normal marrow"), lesion.t2_ratio, &ratio),
-        number(&own("PROBABILITY", "Probability of a marrow change"), lesion.probability, &ratio),
+        number(&codes::RATIOS[0].code(), lesion.t1_ratio, &ratio),
+        number(&codes::RATIOS[1].code(), lesion.t2_ratio, &ratio),
+        number(&codes::PROBABILITY.code(), lesion.probability, &ratio),
     ]);
     container(&dcm("125007", "Measurement Group"), Some("1501"), items)
 }

@@ -1,4 +1,5 @@
-//! The result as DICOM objects, for the PACS: a segmentation, a structured report, a picture.
+//! The result as other systems of a hospital take it: for the PACS a segmentation, a structured report, a picture and a
+//! page; for the information system a FHIR report.
 //!
 //! They belong to the patient's study, so unlike everything else that is written they name the patient, as the T1
 //! series does. Series and SOP UIDs follow from the result's fingerprint and revision: an object sent twice is the
@@ -7,6 +8,8 @@
 mod codes;
 mod content;
 mod dataset;
+mod fhir;
+mod page;
 mod picture;
 mod report;
 mod segmentation;
@@ -34,6 +37,10 @@ pub const SEGMENTATION_FILE: &str = "map.seg.dcm";
 pub const STRUCTURED_REPORT_FILE: &str = "report.sr.dcm";
 /// File name of the picture as DICOM Secondary Capture.
 pub const SECONDARY_CAPTURE_FILE: &str = "summary.sc.dcm";
+/// File name of the page as DICOM Encapsulated PDF.
+pub const PAGE_FILE: &str = "report.pdf.dcm";
+/// File name of the FHIR report.
+pub const FHIR_FILE: &str = "report.fhir.json";
 
 /// What is made known as the maker of the objects.
 const MANUFACTURER: &str = "modicd";
@@ -57,6 +64,7 @@ pub fn write_objects(
         revision,
         date: made.format("%Y%m%d").to_string(),
         time: made.format("%H%M%S").to_string(),
+        issued: made.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
     };
     let segmentation = segmentation::object(&exam, pair);
     let picture = super::picture::draw(t1, t2, result);
@@ -64,6 +72,7 @@ pub fn write_objects(
         (SEGMENTATION_FILE, Kind::Segmentation, segmentation),
         (STRUCTURED_REPORT_FILE, Kind::Report, report::object(&exam)),
         (SECONDARY_CAPTURE_FILE, Kind::Picture, picture::object(&exam, &picture)),
+        (PAGE_FILE, Kind::Page, page::object(&exam, &picture)),
     ] {
         let meta = FileMetaTableBuilder::new()
             .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
@@ -76,7 +85,11 @@ pub fn write_objects(
         });
         written.map_err(|source| ReportError::Object { name, source })?;
     }
-    Ok(())
+    let written = private_file(&folder.join(FHIR_FILE)).and_then(|mut file| {
+        serde_json::to_writer_pretty(&mut file, &fhir::bundle(&exam))?;
+        file.flush()
+    });
+    written.map_err(|e| ReportError::Object { name: FHIR_FILE, source: Box::new(e) })
 }
 
 /// A file that only its owner may read: it names a patient.
@@ -92,6 +105,7 @@ enum Kind {
     Segmentation,
     Report,
     Picture,
+    Page,
 }
 
 impl Kind {
@@ -100,6 +114,7 @@ impl Kind {
             Kind::Segmentation => uids::SEGMENTATION_STORAGE,
             Kind::Report => uids::COMPREHENSIVE3_DSR_STORAGE,
             Kind::Picture => uids::SECONDARY_CAPTURE_IMAGE_STORAGE,
+            Kind::Page => uids::ENCAPSULATED_PDF_STORAGE,
         }
     }
 
@@ -108,6 +123,7 @@ impl Kind {
             Kind::Segmentation => "SEG",
             Kind::Report => "SR",
             Kind::Picture => "OT",
+            Kind::Page => "DOC",
         }
     }
 
@@ -116,6 +132,7 @@ impl Kind {
             Kind::Segmentation => "Modic map (research use)",
             Kind::Report => "Modic findings (research use)",
             Kind::Picture => "Modic summary (research use)",
+            Kind::Page => "Modic report (research use)",
         }
     }
 
@@ -125,6 +142,7 @@ impl Kind {
             Kind::Segmentation => 7100,
             Kind::Report => 7200,
             Kind::Picture => 7300,
+            Kind::Page => 7400,
         }
     }
 }
@@ -138,6 +156,8 @@ struct Exam<'a> {
     /// When they are made, local time as DA and TM.
     date: String,
     time: String,
+    /// The same with its zone, as FHIR writes it.
+    issued: String,
 }
 
 impl Exam<'_> {
