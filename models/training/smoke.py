@@ -20,7 +20,9 @@ def main() -> None:
     args = parser.parse_args()
     common = ["--data", args.data]
     for task in tasks.NAMES:
-        checkpoint = train.train(train.parse([task, *common, "--work", str(args.work), "--steps", STEPS]))
+        words = [task, *common, "--work", str(args.work), "--steps", STEPS]
+        checkpoint = train.train(train.parse(words))
+        checkpoint = train.train(train.parse([*words, "--quantized", "--init", str(checkpoint)]))
         bundles = ["--checkpoint", str(checkpoint), "--version", "0.0.0", "--bundles", str(args.work / "bundles")]
         folder = export.export(export.parse([task, *common, *bundles]))
         sizes = {p.name: p.stat().st_size for p in sorted(folder.iterdir())}

@@ -61,8 +61,10 @@ fn pdf(body: &FindingBody, picture: &RgbImage) -> Vec<u8> {
     resources.fonts().pair(Name(b"plain"), plain).pair(Name(b"bold"), bold);
     resources.finish();
     one.finish();
-    pdf.type1_font(plain).base_font(Name(b"Helvetica"));
-    pdf.type1_font(bold).base_font(Name(b"Helvetica-Bold"));
+    for (font, name) in [(plain, &b"Helvetica"[..]), (bold, b"Helvetica-Bold")] {
+        let encoding = Name(b"WinAnsiEncoding");
+        pdf.type1_font(font).base_font(Name(name)).encoding_predefined(encoding);
+    }
 
     let pixels = deflated(picture.as_raw());
     let mut drawn = pdf.image_xobject(image, &pixels);
@@ -161,7 +163,7 @@ fn row(content: &mut Content, font: &[u8], size: f32, top: f32, cells: [String; 
     }
 }
 
-/// Writes in the font's own encoding, whose upper half is Latin-1 for what is written here.
+/// Writes in WinAnsiEncoding, which is Latin-1 for what is written here.
 fn write(content: &mut Content, font: &[u8], size: f32, at: [f32; 2], text: &str) {
     let latin: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect();
     content.begin_text().set_font(Name(font), size).next_line(at[0], at[1]);
