@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use dicom::core::{DataElement, VR};
+use dicom::dictionary_std::tags;
+use dicom::object::open_file;
 use modicd::dataset::Dataset;
 use modicd_tests::{Daemon, Exam, dataset_exam, dciodvfy_errors, python};
 
@@ -61,6 +64,34 @@ fn objects_of_twenty_phantoms_are_accepted_and_say_what_the_document_says() {
     assert_ne!(spoiled, text);
     std::fs::write(result.join("finding.json"), spoiled).unwrap();
     assert!(!check_objects(std::slice::from_ref(result)).status.success());
+}
+
+#[test]
+fn the_patient_is_named_as_in_the_pictures_and_the_same_exam_gives_the_same_instances() {
+    let folder = tempfile::tempdir().unwrap();
+    let [exam, out, again] = ["exam", "out", "again"].map(|name| folder.path().join(name));
+    for file in Exam::of_slices(&exam, 3, 4).files() {
+        let mut object = open_file(&file).unwrap();
+        for (tag, vr, text) in [
+            (tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 100"),
+            (tags::PATIENT_NAME, VR::PN, "Müller^Jörg"),
+            (tags::STUDY_DESCRIPTION, VR::LO, "LWS\\nativ"),
+        ] {
+            object.put(DataElement::new(tag, vr, text));
+        }
+        object.write_to_file(&file).unwrap();
+    }
+    let [results, again] = [&out, &again].map(|out| analyze(&exam, out));
+    for name in OBJECTS {
+        let [object, same] = [&results, &again].map(|r| open_file(r[0].join(name)).unwrap());
+        let text = |tag| object.element(tag).unwrap().to_str().unwrap();
+        assert_eq!(text(tags::PATIENT_NAME), "Müller^Jörg", "{name}");
+        assert_eq!(text(tags::STUDY_DESCRIPTION), "LWS", "{name}");
+        assert_eq!(text(tags::SPECIFIC_CHARACTER_SET), "ISO_IR 192", "{name}");
+        let instance = tags::SOP_INSTANCE_UID;
+        assert_eq!(text(instance), same.element(instance).unwrap().to_str().unwrap(), "{name}");
+        assert_eq!(dciodvfy_errors(&results[0].join(name)), Vec::<String>::new(), "{name}");
+    }
 }
 
 #[test]

@@ -67,8 +67,10 @@ impl Source {
         let mut taken = item();
         for (tag, vr) in TAKEN {
             let text = object.get(tag).and_then(|element| element.to_str().ok());
-            match text.as_deref().map(str::trim_end).filter(|text| !text.is_empty()) {
-                Some(text) => taken = taken.text(tag, vr, text.trim_end_matches('\0')),
+            // All of them have one value; a second one is the sender's mistake.
+            let text = text.as_deref().and_then(|text| text.split('\\').next());
+            match text.map(|text| text.trim_matches([' ', '\0'])).filter(|text| !text.is_empty()) {
+                Some(text) => taken = taken.text(tag, vr, text),
                 None if REQUIRED.contains(&tag) => taken = taken.text(tag, vr, ""),
                 None => {}
             }
