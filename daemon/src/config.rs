@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{deliver, modic, receive, segment, study};
+use crate::{deliver, modic, pacs, receive, segment, study};
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,9 @@ pub enum ConfigError {
     /// A value of the section `[mqtt]` makes no sense.
     #[error(transparent)]
     Mqtt(#[from] deliver::ConfigError),
+    /// A value of a section `[[pacs]]` makes no sense.
+    #[error(transparent)]
+    Pacs(#[from] pacs::ConfigError),
     /// A value makes no sense.
     #[error("{key}: {problem}")]
     Value {
@@ -74,6 +77,9 @@ pub struct Config {
     /// MQTT.
     #[serde(default)]
     pub mqtt: deliver::Config,
+    /// Where results go as DICOM objects.
+    #[serde(default)]
+    pub pacs: pacs::Config,
     /// The worker between receiving and delivering.
     #[serde(default)]
     pub worker: WorkerConfig,
@@ -115,6 +121,7 @@ impl Config {
             study: study::Config::default(),
             segment: segment::Config::default(),
             modic: modic::Config::default(),
+            pacs: pacs::Config::default(),
             mqtt: deliver::Config::default(),
             worker: WorkerConfig::default(),
         }
@@ -146,6 +153,7 @@ impl Config {
         }
         self.receive.validate()?;
         self.mqtt.validate()?;
+        pacs::validate(&self.pacs)?;
         let worker = &self.worker;
         if !(0.0..=3600.0).contains(&worker.quiet_period_s) {
             return value("worker.quiet_period_s", "must be between 0 and 3600");

@@ -15,6 +15,7 @@ pub mod domain;
 pub mod evaluate;
 pub mod mask;
 pub mod modic;
+pub mod pacs;
 pub mod phantom;
 pub mod receive;
 pub mod report;

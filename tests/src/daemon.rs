@@ -121,6 +121,17 @@ impl Daemon {
             .expect("the field is there")
     }
 
+    /// The folders of all results, of every revision.
+    pub fn results(&self) -> Vec<PathBuf> {
+        let below = |folder: PathBuf| {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect::<Vec<_>>()
+        };
+        let studies = below(self.state.join("results"));
+        let results = studies.into_iter().flat_map(below);
+        results.filter(|result| result.join("finding.json").is_file()).collect()
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()

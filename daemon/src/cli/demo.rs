@@ -8,11 +8,13 @@ use anyhow::{Context, bail};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use tokio_util::sync::CancellationToken;
 
-use super::send::send_folder;
 use super::table;
 use crate::broker;
 use crate::config::Config;
+use crate::domain::AeTitle;
+use crate::pacs::{Destination, send_files};
 use crate::phantom::{Settings, generate, write_dicom};
+use crate::receive::regular_files;
 use crate::report::{FINDING_FILE, FindingBody};
 use crate::service::Service;
 
@@ -61,7 +63,9 @@ async fn demonstrate(args: Args, folder: &Path) -> anyhow::Result<()> {
     let (to, seed) = (exam.clone(), args.seed);
     tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
         write_dicom(&generate(seed, &Settings::default()), seed, &to)?;
-        send_folder(port, ae_title.as_str(), &to)
+        let scanner =
+            Destination::new("box", port, ae_title, AeTitle::try_from("DEMO".to_owned())?);
+        Ok(send_files(&scanner, &regular_files(&to)?)?)
     })
     .await??;
     let payload = tokio::time::timeout(PATIENCE, finding)

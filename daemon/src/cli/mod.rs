@@ -5,9 +5,9 @@ mod check;
 mod demo;
 mod evaluate;
 mod model;
+mod pacs;
 mod phantom;
 mod run;
-mod send;
 mod table;
 
 use std::process::ExitCode;
@@ -50,6 +50,8 @@ enum Command {
     Phantom(phantom::Args),
     /// Look into network bundles: what runs as what on this machine.
     Model(model::Args),
+    /// Ask the configured PACS whether they answer, or send results there.
+    Pacs(pacs::Args),
     /// Check a configuration file and say what is wrong with it.
     Check(check::Args),
 }
@@ -69,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::Evaluate(args) => evaluate::run(args),
         Command::Phantom(args) => phantom::run(args),
         Command::Model(args) => model::run(args),
+        Command::Pacs(args) => pacs::run(args),
         Command::Check(args) => check::run(args),
     };
     match result {

@@ -1,11 +1,11 @@
 //! The daemon: every stage at its place, started in order and stopped in order.
 //!
-//! Owns the tasks (DICOM port, watched folder, worker, MQTT delivery) and the state folder:
+//! Owns the tasks (DICOM port, watched folder, worker, delivery over MQTT and to the PACS) and the state folder:
 //!
 //! ```text
 //! {state_dir}/instances/{study_ref}/    what was received        {state_dir}/index/    sled
 //! {state_dir}/results/{study_ref}/r0001/  one folder a revision  {state_dir}/outbox/   messages
-//! {state_dir}/site.key                  unless one is configured
+//! {state_dir}/site.key                  unless one is configured {state_dir}/pacs/     what waits for it
 //! ```
 //!
 //! Promises: what is found on disk at start is taken up again, whatever the last run was doing when it
@@ -29,6 +29,7 @@ use crate::config::Config;
 use crate::deliver::mqtt::Feeds;
 use crate::deliver::payload::Info;
 use crate::deliver::{Delivery, Identity, Outbox};
+use crate::pacs::Pacs;
 use crate::receive::{self, InstanceSink, InstanceStore, Server};
 use crate::store::index::{InstanceFile, Opened, unix_ms};
 use crate::store::{Index, ResultStore};
@@ -45,6 +46,7 @@ pub struct Service {
     sink: Arc<dyn InstanceSink>,
     worker: Worker,
     delivery: Delivery,
+    pacs: Arc<Pacs>,
 }
 
 impl Service {
@@ -59,7 +61,7 @@ impl Service {
             tokio::task::spawn_blocking(move || open(&prepared).map(|p| (p, prepared)))
                 .await
                 .context("opening the state folder ended in a panic")??;
-        let Parts { store, index, results, outbox, analyser } = parts;
+        let Parts { store, index, results, outbox, pacs, analyser } = parts;
 
         let identity = Identity::new(&config.mqtt.device);
         let topics = config.mqtt.topics()?;
@@ -95,6 +97,7 @@ impl Service {
             index,
             results,
             announcer,
+            pacs: Arc::clone(&pacs),
             intake,
             health: health_sender,
             metrics: metrics_sender,
@@ -102,7 +105,7 @@ impl Service {
             counts: Default::default(),
             started: std::time::Instant::now(),
         };
-        Ok(Service { config, server, store, sink, worker, delivery })
+        Ok(Service { config, server, store, sink, worker, delivery, pacs })
     }
 
     /// The DICOM port's address.
@@ -116,7 +119,7 @@ impl Service {
     /// # Errors
     /// The index became unusable while running; a restart mends it from the files.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Service { config, server, store, sink, worker, delivery } = self;
+        let Service { config, server, store, sink, worker, delivery, pacs } = self;
         let receiving = shutdown.child_token();
         let delivering = CancellationToken::new();
         let server = tokio::spawn(server.run(receiving.clone()));
@@ -125,6 +128,7 @@ impl Service {
             async move { receive::watch_folder(&config.receive, store, sink, receiving).await }
         });
         let delivery = tokio::spawn(delivery.run(delivering.clone()));
+        let pacs = tokio::spawn(pacs.run(delivering.clone()));
         let worked = worker.run(shutdown).await;
         receiving.cancel();
         for task in [server, folder] {
@@ -132,6 +136,7 @@ impl Service {
         }
         delivering.cancel();
         delivery.await.context("MQTT delivery ended in a panic")?;
+        pacs.await.context("delivery to the PACS ended in a panic")?;
         tracing::info!("modicd has stopped.");
         worked
     }
@@ -143,6 +148,7 @@ struct Parts {
     index: Index,
     results: ResultStore,
     outbox: Arc<Outbox>,
+    pacs: Arc<Pacs>,
     analyser: Analyser,
 }
 
@@ -154,6 +160,7 @@ fn open(config: &Config) -> anyhow::Result<Parts> {
     let store = Arc::new(InstanceStore::open(state.join("instances"), key, limit)?);
     let results = ResultStore::open(state)?;
     let outbox = Arc::new(Outbox::open(&state.join("outbox"), (&config.mqtt).into())?);
+    let pacs = Arc::new(Pacs::open(state, &config.pacs)?);
     let (index, opened) = Index::open(&state.join("index"))?;
     if let Opened::Rebuilt { moved_to } = &opened {
         tracing::warn!(
@@ -170,7 +177,7 @@ fn open(config: &Config) -> anyhow::Result<Parts> {
         "The index agrees with the files."
     );
     let analyser = Analyser::new(config.bundles_dir.as_deref(), config)?;
-    Ok(Parts { store, index, results, outbox, analyser })
+    Ok(Parts { store, index, results, outbox, pacs, analyser })
 }
 
 fn instance_files(store: &InstanceStore) -> anyhow::Result<Vec<InstanceFile>> {

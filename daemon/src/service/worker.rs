@@ -1,7 +1,7 @@
 //! The worker: takes one due study after the other from the index to the outbox.
 //!
 //! A study is done in this order, each step durable before the next: attempt counted, result committed,
-//! messages in the outbox, end recorded. A crash between two steps repeats the rest with the same result
+//! messages in the outbox and the queues of the PACS, end recorded. A crash between two steps repeats the rest with the same result
 //! (by its fingerprint) and the same event identifiers.
 
 use std::collections::HashMap;
@@ -21,6 +21,7 @@ use crate::config::WorkerConfig;
 use crate::deliver::OutboxError;
 use crate::deliver::payload::{EventBody, Health, Metrics, Status};
 use crate::domain::StudyRef;
+use crate::pacs::Pacs;
 use crate::receive::InstanceStore;
 use crate::report::{FINDING_FILE, FindingBody};
 use crate::store::index::{Attempt, Outcome};
@@ -38,6 +39,7 @@ pub(super) struct Worker {
     pub index: Index,
     pub results: ResultStore,
     pub announcer: Arc<Announcer>,
+    pub pacs: Arc<Pacs>,
     pub intake: Arc<Intake>,
     pub health: watch::Sender<Health>,
     pub metrics: watch::Sender<Metrics>,
@@ -184,7 +186,7 @@ impl Worker {
         Ok(result)
     }
 
-    /// Puts a result that is on disk into the outbox; gives the number of findings.
+    /// Puts a result that is on disk into the outbox and the queues of the PACS; gives the number of findings.
     fn publish(
         &self,
         result: &StoredResult,
@@ -193,6 +195,7 @@ impl Worker {
         analysis_s: f64,
     ) -> anyhow::Result<usize> {
         let StoredResult { study_ref, revision, .. } = result;
+        self.pacs.enqueue(study_ref, *revision)?;
         let text = result.finding()?;
         let body: FindingBody =
             serde_json::from_slice(&text).context("a finding document on disk is damaged")?;

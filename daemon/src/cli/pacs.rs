@@ -1,0 +1,90 @@
+//! `modicd pacs`: the configured destinations, asked and served by hand.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+
+use crate::config::Config;
+use crate::pacs::{Association, Destination, send_files};
+
+/// Ask the configured PACS whether they answer, or send results there.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// C-ECHO to every destination, or to one; fails if one doesn't answer.
+    Echo {
+        /// The configuration with the destinations.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Only this destination.
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// Send the objects of results to a destination, now and without its queue.
+    Send {
+        /// The configuration with the destination.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The destination.
+        #[arg(long, value_name = "NAME")]
+        to: String,
+        /// Folders of results, as `analyze` or the daemon write them.
+        #[arg(required = true, value_name = "FOLDER")]
+        results: Vec<PathBuf>,
+    },
+}
+
+pub fn run(args: Args) -> anyhow::Result<u8> {
+    match args.command {
+        Command::Echo { config, name } => {
+            let destinations = named(&config, name.as_deref())?;
+            let mut silent = 0;
+            for destination in &destinations {
+                let answer = Association::establish(destination, &[])
+                    .and_then(|mut association| association.echo().map(|()| association));
+                match answer {
+                    Ok(association) => {
+                        let _ = association.release();
+                        println!("{}: answers", destination.name);
+                    }
+                    Err(error) => {
+                        eprintln!("{}: {error}", destination.name);
+                        silent += 1;
+                    }
+                }
+            }
+            Ok(if silent > 0 { super::EXIT_FAILURE } else { super::EXIT_OK })
+        }
+        Command::Send { config, to, results } => {
+            let destination = &named(&config, Some(&to))?[0];
+            for folder in &results {
+                let files: Vec<PathBuf> = destination.files().map(|f| folder.join(f)).collect();
+                send_files(destination, &files)
+                    .with_context(|| format!("{} was not sent", folder.display()))?;
+                println!("{}: sent to {to}", folder.display());
+            }
+            Ok(super::EXIT_OK)
+        }
+    }
+}
+
+/// The destinations of a configuration, at least one.
+fn named(config: &std::path::Path, name: Option<&str>) -> anyhow::Result<Vec<Destination>> {
+    let all = Config::load(config)?.pacs;
+    let names: Vec<String> = all.iter().map(|destination| destination.name.clone()).collect();
+    ensure!(!all.is_empty(), "{} has no section [[pacs]]", config.display());
+    let chosen: Vec<Destination> =
+        all.into_iter().filter(|d| name.is_none_or(|name| d.name == name)).collect();
+    ensure!(
+        !chosen.is_empty(),
+        "no destination is called {:?}; there are {}",
+        name.unwrap_or_default(),
+        names.join(", ")
+    );
+    Ok(chosen)
+}

@@ -1,0 +1,163 @@
+//! Takes results from the queues to their destinations.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dicom::dictionary_std::tags;
+use dicom::object::OpenFileOptions;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::queue::{Job, Queue};
+use super::{Association, Config, Destination, ScuError};
+use crate::domain::StudyRef;
+use crate::store::FileError;
+
+/// All destinations with their queues.
+pub struct Pacs {
+    outlets: Vec<Arc<Outlet>>,
+}
+
+/// One destination with its queue.
+struct Outlet {
+    destination: Destination,
+    queue: Queue,
+    results: PathBuf,
+    filled: Notify,
+}
+
+impl Pacs {
+    /// Opens a queue for each destination in `{state_dir}/pacs/`.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn open(state_dir: &Path, destinations: &Config) -> Result<Pacs, FileError> {
+        let outlet = |destination: &Destination| {
+            let queue = Queue::open(state_dir.join("pacs").join(&destination.name))?;
+            let (destination, results) = (destination.clone(), state_dir.join("results"));
+            Ok(Arc::new(Outlet { destination, queue, results, filled: Notify::new() }))
+        };
+        Ok(Pacs { outlets: destinations.iter().map(outlet).collect::<Result<_, _>>()? })
+    }
+
+    /// Has a result sent to every destination; on disk when this returns. Blocking.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn enqueue(&self, study_ref: &StudyRef, revision: u32) -> Result<(), FileError> {
+        for outlet in &self.outlets {
+            outlet.queue.enqueue(&Job { study_ref: study_ref.clone(), revision })?;
+            outlet.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Sends until `shutdown`; an object that is on its way is finished first.
+    pub async fn run(self: Arc<Pacs>, shutdown: CancellationToken) {
+        let mut tasks = JoinSet::new();
+        for outlet in &self.outlets {
+            tasks.spawn(Arc::clone(outlet).run(shutdown.clone()));
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+}
+
+impl Outlet {
+    async fn run(self: Arc<Outlet>, shutdown: CancellationToken) {
+        let mut backoff = Duration::from_secs(1);
+        while !shutdown.is_cancelled() {
+            let (outlet, stop) = (Arc::clone(&self), shutdown.clone());
+            let round = tokio::task::spawn_blocking(move || outlet.round(&stop)).await;
+            let all_sent = round.unwrap_or_else(|_| {
+                tracing::error!(destination = self.destination.name, "Sending ended in a panic.");
+                false
+            });
+            if all_sent {
+                backoff = Duration::from_secs(1);
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    () = self.filled.notified() => {}
+                }
+            } else {
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    () = tokio::time::sleep(backoff) => {}
+                }
+                backoff = (2 * backoff).min(Duration::from_secs(self.destination.backoff_max_s));
+            }
+        }
+    }
+
+    /// Tries everything that waits; whether all of it was sent.
+    fn round(&self, stop: &CancellationToken) -> bool {
+        let destination = &self.destination.name;
+        let waiting = match self.queue.waiting() {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                tracing::error!(destination, error = %error, "The queue can't be read.");
+                return false;
+            }
+        };
+        let mut all_sent = true;
+        for job in waiting {
+            if stop.is_cancelled() {
+                return false;
+            }
+            let (study_ref, revision) = (&job.study_ref, job.revision);
+            match self.send(&job) {
+                Ok(()) => match self.queue.remove(&job) {
+                    Ok(()) => {
+                        tracing::info!(destination, %study_ref, revision, "A result was sent.")
+                    }
+                    Err(error) => {
+                        tracing::error!(destination, error = %error, "The queue can't be written.");
+                        return false;
+                    }
+                },
+                Err(error) => {
+                    tracing::warn!(destination, %study_ref, revision, error = %error, "A result waits: it was not sent.");
+                    all_sent = false;
+                    if !error.is_of_the_object() {
+                        return false;
+                    }
+                }
+            }
+        }
+        all_sent
+    }
+
+    /// Sends all objects of a result in one association.
+    fn send(&self, job: &Job) -> Result<(), ScuError> {
+        let folder =
+            self.results.join(job.study_ref.as_str()).join(format!("r{:04}", job.revision));
+        let files: Vec<PathBuf> = self.destination.files().map(|name| folder.join(name)).collect();
+        send_files(&self.destination, &files)
+    }
+}
+
+/// Sends files in one association; each must be answered with Success. Blocking.
+///
+/// # Errors
+/// The first that wasn't sent.
+pub(crate) fn send_files(to: &Destination, files: &[PathBuf]) -> Result<(), ScuError> {
+    let mut classes = files.iter().map(|file| sop_class(file)).collect::<Result<Vec<_>, _>>()?;
+    classes.sort_unstable();
+    classes.dedup();
+    let mut association = Association::establish(to, &classes)?;
+    for file in files {
+        association.store(file)?;
+    }
+    // Everything is stored; an end out of order changes nothing.
+    let _ = association.release();
+    Ok(())
+}
+
+fn sop_class(file: &Path) -> Result<String, ScuError> {
+    let object = OpenFileOptions::new()
+        .read_until(tags::SOP_INSTANCE_UID)
+        .open_file(file)
+        .map_err(|e| ScuError::File(e.to_string()))?;
+    Ok(object.meta().media_storage_sop_class_uid.trim_end_matches('\0').to_owned())
+}

@@ -1,0 +1,139 @@
+//! Storage providers: dcmtk's storescp and Orthanc.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::process::{Running, free_port};
+
+/// dcmtk's storescp, which writes what it gets into a folder.
+pub struct Storescp {
+    /// Its port on 127.0.0.1.
+    pub port: u16,
+    folder: PathBuf,
+    process: Option<Running>,
+}
+
+impl Storescp {
+    /// Starts one that writes into `folder`.
+    pub fn start(folder: &Path) -> Storescp {
+        std::fs::create_dir_all(folder).expect("the test's folder is writable");
+        let mut provider = Storescp { port: free_port(), folder: folder.to_owned(), process: None };
+        provider.restart();
+        provider
+    }
+
+    /// Kills it.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it again on the same port and folder.
+    pub fn restart(&mut self) {
+        self.process = None;
+        let child = Command::new("storescp")
+            .arg("-od")
+            .arg(&self.folder)
+            .args(["-aet", "ARCHIVE", &self.port.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("storescp is installed (tests/run installs it)");
+        self.process = Some(Running(child).listening("storescp", self.port));
+    }
+
+    /// The files that it wrote, in order.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.folder).expect("the folder is there");
+        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        files.sort();
+        files
+    }
+}
+
+/// An Orthanc that forwards every MR image to the daemon by its own script.
+pub struct Orthanc {
+    /// Its DICOM port on 127.0.0.1.
+    pub dicom_port: u16,
+    http_port: u16,
+    config: PathBuf,
+    process: Option<Running>,
+}
+
+impl Orthanc {
+    /// One that isn't started yet; `folder` gets its files, `daemon_port` is where it forwards to.
+    pub fn new(folder: &Path, dicom_port: u16, daemon_port: u16) -> Orthanc {
+        let script = folder.join("forward.lua");
+        let text = "function OnStoredInstance(instance, tags, metadata, origin)\n\
+                    \x20 if tags['Modality'] == 'MR' then SendToModality(instance, 'modicd') end\n\
+                    end\n";
+        std::fs::write(&script, text).expect("the test's folder is writable");
+        let http_port = free_port();
+        let config = folder.join("orthanc.json");
+        let settings = json!({
+            "StorageDirectory": folder.join("orthanc"),
+            "IndexDirectory": folder.join("orthanc"),
+            "HttpPort": http_port,
+            "RemoteAccessAllowed": false,
+            "AuthenticationEnabled": false,
+            "DicomAet": "ORTHANC",
+            "DicomPort": dicom_port,
+            "DicomModalities": { "modicd": ["MODICD", "127.0.0.1", daemon_port] },
+            "LuaScripts": [script],
+        });
+        std::fs::write(&config, settings.to_string()).expect("the test's folder is writable");
+        Orthanc { dicom_port, http_port, config, process: None }
+    }
+
+    /// Kills it.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it, again on what it stored.
+    pub fn restart(&mut self) {
+        self.process = None;
+        let child = Command::new("Orthanc")
+            .arg(&self.config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("Orthanc is installed (tests/run installs it)");
+        let running = Running(child).listening("Orthanc's web server", self.http_port);
+        self.process = Some(running.listening("Orthanc", self.dicom_port));
+    }
+
+    /// The modalities of all series of each study, in order.
+    pub fn studies(&self) -> Vec<Vec<String>> {
+        let studies = self.get("/studies");
+        let ids = studies.as_array().expect("a list");
+        ids.iter().map(|id| self.modalities(id.as_str().expect("an identifier"))).collect()
+    }
+
+    fn modalities(&self, study: &str) -> Vec<String> {
+        let series = self.get(&format!("/studies/{study}/series"));
+        let mut modalities: Vec<String> = series
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|one| one["MainDicomTags"]["Modality"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        modalities.sort();
+        modalities
+    }
+
+    /// How many instances it has.
+    pub fn instances(&self) -> u64 {
+        self.get("/statistics")["CountInstances"].as_u64().expect("a number")
+    }
+
+    fn get(&self, path: &str) -> Value {
+        let url = format!("http://127.0.0.1:{}{path}", self.http_port);
+        let output = Command::new("curl")
+            .args(["--silent", "--fail", &url])
+            .output()
+            .expect("curl is installed (tests/run installs it)");
+        serde_json::from_slice(&output.stdout).expect("Orthanc answers in JSON")
+    }
+}
