@@ -1,5 +1,6 @@
 //! Storage providers: dcmtk's storescp and Orthanc.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -12,14 +13,32 @@ pub struct Storescp {
     /// Its port on 127.0.0.1.
     pub port: u16,
     folder: PathBuf,
+    options: Vec<OsString>,
     process: Option<Running>,
 }
 
 impl Storescp {
     /// Starts one that writes into `folder`.
     pub fn start(folder: &Path) -> Storescp {
+        Storescp::start_with(folder, Vec::new())
+    }
+
+    /// Starts one that takes only objects of one SOP class.
+    pub fn start_for(folder: &Path, sop_class: &str) -> Storescp {
+        let profile = folder.with_extension("cfg");
+        let text = format!(
+            "[[TransferSyntaxes]]\n[Explicit]\nTransferSyntax1 = LittleEndianExplicit\n\
+             [[PresentationContexts]]\n[Some]\nPresentationContext1 = {sop_class}\\Explicit\n\
+             [[Profiles]]\n[Some]\nPresentationContexts = Some\n"
+        );
+        std::fs::write(&profile, text).expect("the test's folder is writable");
+        Storescp::start_with(folder, vec!["-xf".into(), profile.into(), "Some".into()])
+    }
+
+    fn start_with(folder: &Path, options: Vec<OsString>) -> Storescp {
         std::fs::create_dir_all(folder).expect("the test's folder is writable");
-        let mut provider = Storescp { port: free_port(), folder: folder.to_owned(), process: None };
+        let mut provider =
+            Storescp { port: free_port(), folder: folder.to_owned(), options, process: None };
         provider.restart();
         provider
     }
@@ -35,6 +54,7 @@ impl Storescp {
         let child = Command::new("storescp")
             .arg("-od")
             .arg(&self.folder)
+            .args(&self.options)
             .args(["-aet", "ARCHIVE", &self.port.to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::null())

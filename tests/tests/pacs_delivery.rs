@@ -7,6 +7,7 @@ use modicd_tests::{
     Broker, Daemon, Exam, Orthanc, Storescp, Subscriber, eventually, free_port, storescu,
 };
 
+const COMPREHENSIVE_3D_SR: &str = "1.2.840.10008.5.1.4.1.1.88.34";
 const LIMIT: Duration = Duration::from_secs(120);
 
 fn destination(name: &str, port: u16, rest: &str) -> String {
@@ -22,7 +23,9 @@ fn what_a_provider_missed_is_sent_when_it_is_back_and_nothing_is_doubled() {
     let broker = Broker::start(folder.path());
     let mut archive = Storescp::start(&folder.path().join("archive"));
     let mut reports = Storescp::start(&folder.path().join("reports"));
+    let picky = Storescp::start_for(&folder.path().join("picky"), COMPREHENSIVE_3D_SR);
     let sections = destination("archive", archive.port, "")
+        + &destination("picky", picky.port, "")
         + &destination("reports", reports.port, "objects = [\"report\"]");
     let mut daemon = Daemon::start(folder.path(), broker.port, &sections);
     let subscriber = Subscriber::start(&broker);
@@ -31,6 +34,14 @@ fn what_a_provider_missed_is_sent_when_it_is_back_and_nothing_is_doubled() {
     assert!(storescu(daemon.dicom_port, &[], &first.folder).status.success());
     eventually(LIMIT, "four objects in the archive", || (archive.files().len() == 4).then_some(()));
     eventually(LIMIT, "one report", || (reports.files().len() == 1).then_some(()));
+
+    // What a destination doesn't take waits, and holds up nothing that it takes.
+    let queues = daemon.state.join("pacs");
+    let waiting = |name: &str| std::fs::read_dir(queues.join(name)).unwrap().count();
+    eventually(LIMIT, "the report where no other object is taken", || {
+        (picky.files().len() == 1 && waiting("picky") == 3).then_some(())
+    });
+    assert!(daemon.log().contains("takes no objects of SOP class"));
 
     let config = folder.path().join("modicd.toml");
     let pacs = |words: &[&str]| {
@@ -41,7 +52,9 @@ fn what_a_provider_missed_is_sent_when_it_is_back_and_nothing_is_doubled() {
         (output.status.code(), out, err)
     };
     let (code, out, _) = pacs(&["echo"]);
-    assert_eq!((code, &out[..]), (Some(0), "archive: answers\nreports: answers\n"));
+    assert_eq!((code, &out[..]), (Some(1), "archive: answers\nreports: answers\n"));
+    let (code, out, _) = pacs(&["echo", "archive"]);
+    assert_eq!((code, &out[..]), (Some(0), "archive: answers\n"));
     // Sent by hand, they are the same instances.
     let result = eventually(LIMIT, "the result", || daemon.results().pop());
     let (code, _, err) = pacs(&["send", "--to", "archive", result.to_str().unwrap()]);
@@ -54,8 +67,8 @@ fn what_a_provider_missed_is_sent_when_it_is_back_and_nothing_is_doubled() {
     subscriber.wait_for("/latest/finding", 2, LIMIT);
     eventually(LIMIT, "the second report", || (reports.files().len() == 2).then_some(()));
     assert_eq!(archive.files().len(), 4);
-    let (code, out, err) = pacs(&["echo"]);
-    assert_eq!((code, &out[..]), (Some(1), "reports: answers\n"));
+    let (code, out, err) = pacs(&["echo", "archive"]);
+    assert_eq!((code, &out[..]), (Some(1), ""));
     assert!(err.starts_with("archive: the destination can't be reached"), "{err}");
 
     // Nor does the daemon's own death lose what waits.
@@ -67,8 +80,7 @@ fn what_a_provider_missed_is_sent_when_it_is_back_and_nothing_is_doubled() {
     eventually(LIMIT, "eight objects in the archive", || {
         (archive.files().len() == 8).then_some(())
     });
-    let waiting = || std::fs::read_dir(daemon.state.join("pacs/archive")).unwrap().count();
-    eventually(LIMIT, "an empty queue", || (waiting() == 0).then_some(()));
+    eventually(LIMIT, "an empty queue", || (waiting("archive") == 0).then_some(()));
     assert_eq!(reports.files().len(), 2);
 
     // The same exam again: the same instances.

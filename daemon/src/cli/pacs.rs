@@ -63,7 +63,8 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         Command::Send { config, to, results } => {
             let destination = &named(&config, Some(&to))?[0];
             for folder in &results {
-                let files: Vec<PathBuf> = destination.files().map(|f| folder.join(f)).collect();
+                let files: Vec<PathBuf> =
+                    destination.in_order().map(|object| folder.join(object.file())).collect();
                 send_files(destination, &files)
                     .with_context(|| format!("{} was not sent", folder.display()))?;
                 println!("{}: sent to {to}", folder.display());

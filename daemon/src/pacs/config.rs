@@ -41,23 +41,33 @@ pub enum ConfigError {
 }
 
 /// What can be sent of a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Object {
     /// The Modic map.
     Segmentation,
-    /// The structured report.
-    Report,
     /// The picture as Secondary Capture.
     Picture,
     /// The page as Encapsulated PDF.
     Page,
+    /// The structured report.
+    Report,
 }
 
 impl Object {
     /// All, in the order in which they are sent: what refers to another comes after it.
     pub const ALL: [Object; 4] =
         [Object::Segmentation, Object::Picture, Object::Page, Object::Report];
+
+    /// As the configuration calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Object::Segmentation => "segmentation",
+            Object::Picture => "picture",
+            Object::Page => "page",
+            Object::Report => "report",
+        }
+    }
 
     /// Its file in a result's folder.
     pub fn file(self) -> &'static str {
@@ -127,9 +137,9 @@ impl Destination {
         }
     }
 
-    /// The files that are sent of a result, in order.
-    pub fn files(&self) -> impl Iterator<Item = &'static str> {
-        Object::ALL.into_iter().filter(|object| self.objects.contains(object)).map(Object::file)
+    /// What is sent, in order.
+    pub fn in_order(&self) -> impl Iterator<Item = Object> {
+        Object::ALL.into_iter().filter(|object| self.objects.contains(object))
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -189,10 +199,13 @@ mod tests {
     fn a_destination_is_read_and_sends_all_unless_told() {
         let one = "[[pacs]]\nname = 'archive'\nhost = 'h'\nport = 104\ncalled_ae = 'ARCHIVE'\n";
         let archive = &checked(one).unwrap()[0];
-        assert_eq!(archive.files().count(), 4);
+        assert_eq!(archive.in_order().count(), 4);
         let some = format!("{one}objects = ['report', 'segmentation']\n");
-        let files: Vec<_> = checked(&some).unwrap()[0].files().collect();
-        assert_eq!(files, [SEGMENTATION_FILE, STRUCTURED_REPORT_FILE]);
+        let sent: Vec<_> = checked(&some).unwrap()[0].in_order().collect();
+        assert_eq!(sent, [Object::Segmentation, Object::Report]);
+        for object in Object::ALL {
+            assert_eq!(serde_json::to_value(object).unwrap(), object.as_str());
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Takes results from the queues to their destinations.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use dicom::dictionary_std::tags;
-use dicom::object::OpenFileOptions;
+use dicom::object::{OpenFileOptions, ReadError};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -48,7 +49,9 @@ impl Pacs {
     /// The disk refuses.
     pub fn enqueue(&self, study_ref: &StudyRef, revision: u32) -> Result<(), FileError> {
         for outlet in &self.outlets {
-            outlet.queue.enqueue(&Job { study_ref: study_ref.clone(), revision })?;
+            for object in outlet.destination.in_order() {
+                outlet.queue.enqueue(&Job { study_ref: study_ref.clone(), revision, object })?;
+            }
             outlet.filled.notify_one();
         }
         Ok(())
@@ -90,34 +93,43 @@ impl Outlet {
         }
     }
 
-    /// Tries everything that waits; whether all of it was sent.
+    /// Tries everything that waits, in one association; whether all of it was sent.
     fn round(&self, stop: &CancellationToken) -> bool {
         let destination = &self.destination.name;
         let waiting = match self.queue.waiting() {
+            Ok(waiting) if waiting.is_empty() => return true,
             Ok(waiting) => waiting,
             Err(error) => {
                 tracing::error!(destination, error = %error, "The queue can't be read.");
                 return false;
             }
         };
+        let files: Vec<PathBuf> = waiting.iter().map(|job| self.file(job)).collect();
+        let mut association = match Association::establish(&self.destination, &classes(&files)) {
+            Ok(association) => association,
+            Err(error) => {
+                let waiting = waiting.len();
+                tracing::warn!(destination, waiting, error = %error, "Nothing can be sent.");
+                return false;
+            }
+        };
         let mut all_sent = true;
-        for job in waiting {
+        for (job, file) in waiting.iter().zip(&files) {
             if stop.is_cancelled() {
                 return false;
             }
-            let (study_ref, revision) = (&job.study_ref, job.revision);
-            match self.send(&job) {
-                Ok(()) => match self.queue.remove(&job) {
-                    Ok(()) => {
-                        tracing::info!(destination, %study_ref, revision, "A result was sent.")
-                    }
-                    Err(error) => {
+            let Job { study_ref, revision, object } = job;
+            let object = object.as_str();
+            match association.store(file) {
+                Ok(()) => {
+                    tracing::info!(destination, %study_ref, revision, object, "An object was sent.");
+                    if let Err(error) = self.queue.remove(job) {
                         tracing::error!(destination, error = %error, "The queue can't be written.");
                         return false;
                     }
-                },
+                }
                 Err(error) => {
-                    tracing::warn!(destination, %study_ref, revision, error = %error, "A result waits: it was not sent.");
+                    tracing::warn!(destination, %study_ref, revision, object, error = %error, "An object waits.");
                     all_sent = false;
                     if !error.is_of_the_object() {
                         return false;
@@ -125,15 +137,14 @@ impl Outlet {
                 }
             }
         }
+        // All answers are in; an end out of order changes nothing.
+        let _ = association.release();
         all_sent
     }
 
-    /// Sends all objects of a result in one association.
-    fn send(&self, job: &Job) -> Result<(), ScuError> {
-        let folder =
-            self.results.join(job.study_ref.as_str()).join(format!("r{:04}", job.revision));
-        let files: Vec<PathBuf> = self.destination.files().map(|name| folder.join(name)).collect();
-        send_files(&self.destination, &files)
+    fn file(&self, job: &Job) -> PathBuf {
+        let revision = format!("r{:04}", job.revision);
+        self.results.join(job.study_ref.as_str()).join(revision).join(job.object.file())
     }
 }
 
@@ -142,22 +153,19 @@ impl Outlet {
 /// # Errors
 /// The first that wasn't sent.
 pub(crate) fn send_files(to: &Destination, files: &[PathBuf]) -> Result<(), ScuError> {
-    let mut classes = files.iter().map(|file| sop_class(file)).collect::<Result<Vec<_>, _>>()?;
-    classes.sort_unstable();
-    classes.dedup();
-    let mut association = Association::establish(to, &classes)?;
-    for file in files {
-        association.store(file)?;
-    }
-    // Everything is stored; an end out of order changes nothing.
+    let mut association = Association::establish(to, &classes(files))?;
+    files.iter().try_for_each(|file| association.store(file))?;
     let _ = association.release();
     Ok(())
 }
 
-fn sop_class(file: &Path) -> Result<String, ScuError> {
-    let object = OpenFileOptions::new()
-        .read_until(tags::SOP_INSTANCE_UID)
-        .open_file(file)
-        .map_err(|e| ScuError::File(e.to_string()))?;
+/// The SOP classes of files, each once; of one that can't be read, nothing: storing it says why.
+fn classes(files: &[PathBuf]) -> Vec<String> {
+    let classes: BTreeSet<String> = files.iter().filter_map(|file| sop_class(file).ok()).collect();
+    classes.into_iter().collect()
+}
+
+fn sop_class(file: &Path) -> Result<String, ReadError> {
+    let object = OpenFileOptions::new().read_until(tags::SOP_INSTANCE_UID).open_file(file)?;
     Ok(object.meta().media_storage_sop_class_uid.trim_end_matches('\0').to_owned())
 }

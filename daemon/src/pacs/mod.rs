@@ -1,8 +1,8 @@
 //! PACS delivery: the DICOM objects of results, sent to storage providers (C-STORE, PS3.4 B).
 //!
-//! Owns the destinations' configuration, a queue on disk for each and the association as requestor. Promises that what
-//! was enqueued is sent until the destination has answered Success for every object of it, however often either
-//! restarts; sent twice, it is the same instances. One destination that is down or refuses disturbs no other. Must
+//! Owns the destinations' configuration, a queue on disk for each and the association as requestor. Promises that an
+//! object that was enqueued is sent until the destination has answered Success, however often either restarts; sent
+//! twice, it is the same instance. A destination that is down disturbs no other, an object that is refused neither. Must
 //! never put anything about a patient into the log.
 
 mod config;

@@ -1,29 +1,34 @@
-//! What waits for one destination: an empty file for each result, `{study_ref}-r{revision:04}`.
+//! What waits for one destination: an empty file for each object, `{study_ref}-r{revision:04}-{object}`.
 //!
 //! The objects themselves lie in the results' folders. Methods block on the disk.
 
 use std::fs;
 use std::path::PathBuf;
 
+use super::Object;
 use crate::domain::StudyRef;
 use crate::store::files::{self, FileError};
 
-/// One result that waits.
+/// One object that waits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Job {
     pub study_ref: StudyRef,
     pub revision: u32,
+    pub object: Object,
 }
 
 impl Job {
     fn name(&self) -> String {
-        format!("{}-r{:04}", self.study_ref, self.revision)
+        format!("{}-r{:04}-{}", self.study_ref, self.revision, self.object.as_str())
     }
 
     fn parse(name: &str) -> Option<Job> {
-        let (study_ref, revision) = name.split_once("-r")?;
-        let study_ref = StudyRef::try_from(study_ref.to_owned()).ok()?;
-        Some(Job { study_ref, revision: revision.parse().ok()? })
+        let [study_ref, revision, object] = name.split('-').collect::<Vec<_>>().try_into().ok()?;
+        Some(Job {
+            study_ref: StudyRef::try_from(study_ref.to_owned()).ok()?,
+            revision: revision.strip_prefix('r')?.parse().ok()?,
+            object: Object::ALL.into_iter().find(|known| known.as_str() == object)?,
+        })
     }
 }
 
@@ -45,7 +50,7 @@ impl Queue {
         if path.exists() { Ok(()) } else { files::write_atomically(&path, b"") }
     }
 
-    /// All that wait, the oldest first.
+    /// All that wait, the oldest first; those of one time in the order of [`Object::ALL`].
     pub fn waiting(&self) -> Result<Vec<Job>, FileError> {
         let mut jobs = Vec::new();
         for entry in fs::read_dir(&self.dir).map_err(FileError::during("list", &self.dir))? {
@@ -74,7 +79,8 @@ mod tests {
     #[test]
     fn jobs_survive_a_restart_and_are_kept_once() {
         let folder = tempfile::tempdir().unwrap();
-        let job = Job { study_ref: StudyRef::derive(b"key", "1.2.3"), revision: 12 };
+        let study_ref = StudyRef::derive(b"key", "1.2.3");
+        let job = Job { study_ref, revision: 12, object: Object::Report };
         let queue = Queue::open(folder.path().join("archive")).unwrap();
         queue.enqueue(&job).unwrap();
         queue.enqueue(&job).unwrap();

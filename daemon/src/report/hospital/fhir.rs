@@ -13,7 +13,8 @@ const OWN_SYSTEM: &str = "urn:oid:2.25.99104116551300457389412703302148371201";
 pub(super) fn bundle(exam: &Exam) -> Value {
     let observations: Vec<Value> =
         (1..).zip(&exam.body.findings).map(|(number, f)| observation(exam, number, f)).collect();
-    let urls: Vec<String> = (1..=observations.len()).map(|n| url(&exam.tracking(n).1)).collect();
+    let urls: Vec<String> =
+        (1..).take(observations.len()).map(|n| url(&exam.tracking(n).1)).collect();
     let report_url = url(&exam.instance_uid(Kind::Report));
     let results: Vec<Value> = urls.iter().map(|url| json!({ "reference": url })).collect();
     let count = observations.len();
@@ -42,7 +43,7 @@ pub(super) fn bundle(exam: &Exam) -> Value {
     json!({ "resourceType": "Bundle", "type": "collection", "timestamp": exam.issued, "entry": entries })
 }
 
-fn observation(exam: &Exam, number: usize, finding: &Finding) -> Value {
+fn observation(exam: &Exam, number: u16, finding: &Finding) -> Value {
     let (name, uid) = exam.tracking(number);
     let quantity = |code: &Code, value: f32, unit: &str, ucum: &str| {
         json!({

@@ -175,8 +175,8 @@ impl Exam<'_> {
     }
 
     /// Names and UID by which a finding is known in all objects of this revision; `number` counts from 1.
-    fn tracking(&self, number: usize) -> (String, String) {
-        let finding = &self.body.findings[number - 1];
+    fn tracking(&self, number: u16) -> (String, String) {
+        let finding = &self.body.findings[usize::from(number) - 1];
         let side = codes::side(finding.side).meaning.to_lowercase();
         let name = format!("Finding {number}: {} {side} endplate", finding.level);
         (name, self.uid(&format!("finding {number}")))

@@ -82,7 +82,7 @@ fn image_library(exam: &Exam) -> InMemDicomObject {
 }
 
 /// Template 1411, Volumetric ROI Measurements and Qualitative Evaluations.
-fn finding(exam: &Exam, index: usize, finding: &Finding) -> InMemDicomObject {
+fn finding(exam: &Exam, index: u16, finding: &Finding) -> InMemDicomObject {
     let tracking = exam.tracking(index);
     let site = code(
         Relation::HasConceptMod,

@@ -7,7 +7,7 @@
 use dicom::core::{DataElement, PrimitiveValue, VR};
 use dicom::dictionary_std::tags;
 use dicom::object::InMemDicomObject;
-use ndarray::{Array2, Axis, Zip};
+use ndarray::{Array2, ArrayView2, Axis};
 
 use super::codes::{self, Code, dcm, sct};
 use super::dataset::{Build, item};
@@ -24,15 +24,24 @@ pub(super) struct Segment {
     tracking: (String, String),
     /// Red, green, blue.
     colour: [u8; 3],
-    /// The voxels, by what the result says of them: Modic map, finding's number, vertebra's label.
-    contains: Box<dyn Fn(u8, u16, u16) -> bool>,
-    /// The finding's number.
-    finding: Option<usize>,
+    voxels: Voxels,
+}
+
+/// Which voxels a segment has, by what the result says of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Voxels {
+    /// Value of the Modic map.
+    Type(u8),
+    /// A finding's number.
+    Finding(u16),
+    /// A vertebra's label.
+    Body(u16),
 }
 
 /// Number of a finding's segment, from 1.
-pub(super) fn number_of_finding(exam: &Exam, finding: usize) -> Option<u16> {
-    let at = segments(exam).iter().position(|segment| segment.finding == Some(finding));
+pub(super) fn number_of_finding(exam: &Exam, finding: u16) -> Option<u16> {
+    let of_finding = Voxels::Finding(finding);
+    let at = segments(exam).iter().position(|segment| segment.voxels == of_finding);
     at.map(|at| at as u16 + 1)
 }
 
@@ -50,8 +59,7 @@ fn segments(exam: &Exam) -> Vec<Segment> {
             tracking: (code.meaning.clone(), exam.uid(&code.value)),
             kind: code,
             colour: picture::colour(kind).0.0,
-            contains: Box::new(move |map, _, _| map == value),
-            finding: None,
+            voxels: Voxels::Type(value),
         });
     }
     for (number, finding) in (1..).zip(&exam.result.findings) {
@@ -62,8 +70,7 @@ fn segments(exam: &Exam) -> Vec<Segment> {
             kind: codes::pattern(&finding.pattern),
             tracking,
             colour: [230, 159, 0],
-            contains: Box::new(move |_, finding, _| usize::from(finding) == number),
-            finding: Some(number),
+            voxels: Voxels::Finding(number),
         });
     }
     for vertebra in &exam.result.spine.vertebrae {
@@ -74,21 +81,26 @@ fn segments(exam: &Exam) -> Vec<Segment> {
             tracking: (format!("{} vertebral body", vertebra.level), exam.uid(&code.meaning)),
             kind: code,
             colour: [0, 158, 115],
-            contains: Box::new(move |_, _, body| body == label),
-            finding: None,
+            voxels: Voxels::Body(label),
         });
     }
-    all.retain(|segment| (0..exam.result.map.dim().0).any(|s| !mask(exam, segment, s).is_empty()));
+    let slices = exam.result.map.dim().0;
+    all.retain(|segment| (0..slices).any(|slice| mask(exam, segment.voxels, slice).is_some()));
     all
 }
 
-/// A segment's pixels of a slice on T1's grid; empty where there are none.
-fn mask(exam: &Exam, segment: &Segment, slice: usize) -> Array2<bool> {
-    let mask = Zip::from(exam.result.map.index_axis(Axis(0), slice))
-        .and(exam.result.finding_numbers.index_axis(Axis(0), slice))
-        .and(exam.result.spine.labels.index_axis(Axis(0), slice))
-        .map_collect(|map, finding, body| (segment.contains)(*map, *finding, *body));
-    if mask.iter().any(|set| *set) { mask } else { Array2::default((0, 0)) }
+/// A segment's pixels of a slice on T1's grid; `None` where there are none.
+fn mask(exam: &Exam, voxels: Voxels, slice: usize) -> Option<Array2<bool>> {
+    let result = exam.result;
+    match voxels {
+        Voxels::Type(value) => equal(result.map.index_axis(Axis(0), slice), value),
+        Voxels::Finding(number) => equal(result.finding_numbers.index_axis(Axis(0), slice), number),
+        Voxels::Body(label) => equal(result.spine.labels.index_axis(Axis(0), slice), label),
+    }
+}
+
+fn equal<T: PartialEq + Copy>(slice: ArrayView2<T>, value: T) -> Option<Array2<bool>> {
+    slice.iter().any(|v| *v == value).then(|| slice.mapv(|v| v == value))
 }
 
 pub(super) fn object(exam: &Exam, pair: &SeriesPair) -> InMemDicomObject {
@@ -97,10 +109,7 @@ pub(super) fn object(exam: &Exam, pair: &SeriesPair) -> InMemDicomObject {
     let (mut frames, mut bits) = (Vec::new(), Vec::new());
     for (number, segment) in (1..).zip(&segments) {
         for slice in 0..grid.shape[0] {
-            let mut mask = mask(exam, segment, slice);
-            if mask.is_empty() {
-                continue;
-            }
+            let Some(mut mask) = mask(exam, segment.voxels, slice) else { continue };
             bits.extend(pair.t1.layout.as_stored(mask.view_mut()).iter().copied());
             frames.push(frame(exam, pair, number, slice));
         }
