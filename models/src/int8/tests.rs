@@ -11,6 +11,7 @@ use tract_onnx::pb::{
 use tract_onnx::prelude::*;
 
 use super::kernels::Isa;
+use super::kernels::tests::Bytes;
 use super::memory::Memory;
 use super::program::{Map, Operator, Program, Quantization, Step};
 use super::{Threads, qdq};
@@ -364,26 +365,4 @@ fn agree(proto: &ModelProto, programs: usize) -> Vec<String> {
         assert!(differ * 50 < found.len(), "{isa}: {differ} of {}", found.len());
     }
     left
-}
-
-/// A small generator of the same bytes everywhere, of extremes often: they are where sums overflow.
-pub(super) struct Bytes(pub u64);
-
-impl Default for Bytes {
-    fn default() -> Bytes {
-        Bytes(88_172_645_463_325_252)
-    }
-}
-
-impl Bytes {
-    pub fn next(&mut self) -> u8 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        match self.0 >> 60 {
-            0 => 255,
-            1 => 0,
-            _ => (self.0 >> 20) as u8,
-        }
-    }
 }

@@ -66,14 +66,16 @@ pub fn write_objects(
         time: made.format("%H%M%S").to_string(),
         issued: made.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
     };
-    let segmentation = segmentation::object(&exam, pair);
     let picture = super::picture::draw(t1, t2, result);
-    for (name, kind, object) in [
-        (SEGMENTATION_FILE, Kind::Segmentation, segmentation),
-        (STRUCTURED_REPORT_FILE, Kind::Report, report::object(&exam)),
-        (SECONDARY_CAPTURE_FILE, Kind::Picture, picture::object(&exam, &picture)),
-        (PAGE_FILE, Kind::Page, page::object(&exam, &picture)),
-    ] {
+    // One after the other, since each holds its pixels.
+    for kind in Kind::ALL {
+        let object = match kind {
+            Kind::Segmentation => segmentation::object(&exam, pair),
+            Kind::Report => report::object(&exam),
+            Kind::Picture => picture::object(&exam, &picture),
+            Kind::Page => page::object(&exam, &picture),
+        };
+        let name = kind.file();
         let meta = FileMetaTableBuilder::new()
             .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
             .media_storage_sop_class_uid(kind.sop_class())
@@ -109,6 +111,17 @@ enum Kind {
 }
 
 impl Kind {
+    const ALL: [Kind; 4] = [Kind::Segmentation, Kind::Report, Kind::Picture, Kind::Page];
+
+    fn file(self) -> &'static str {
+        match self {
+            Kind::Segmentation => SEGMENTATION_FILE,
+            Kind::Report => STRUCTURED_REPORT_FILE,
+            Kind::Picture => SECONDARY_CAPTURE_FILE,
+            Kind::Page => PAGE_FILE,
+        }
+    }
+
     fn sop_class(self) -> &'static str {
         match self {
             Kind::Segmentation => uids::SEGMENTATION_STORAGE,

@@ -106,11 +106,11 @@ fn equal<T: PartialEq + Copy>(slice: ArrayView2<T>, value: T) -> Option<Array2<b
 pub(super) fn object(exam: &Exam, pair: &SeriesPair) -> InMemDicomObject {
     let grid = &pair.t1.grid;
     let segments = segments(exam);
-    let (mut frames, mut bits) = (Vec::new(), Vec::new());
+    let (mut frames, mut bits) = (Vec::new(), Bits::default());
     for (number, segment) in (1..).zip(&segments) {
         for slice in 0..grid.shape[0] {
             let Some(mut mask) = mask(exam, segment.voxels, slice) else { continue };
-            bits.extend(pair.t1.layout.as_stored(mask.view_mut()).iter().copied());
+            bits.extend(pair.t1.layout.as_stored(mask.view_mut()).iter());
             frames.push(frame(exam, pair, number, slice));
         }
     }
@@ -185,18 +185,37 @@ pub(super) fn object(exam: &Exam, pair: &SeriesPair) -> InMemDicomObject {
         )
         .items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared])
         .items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames);
-    let pixels = PrimitiveValue::U8(packed(&bits).into());
+    let pixels = PrimitiveValue::U8(bits.into_bytes().into());
     object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, pixels));
     object
 }
 
 /// Bits as bytes, the first the lowest (PS3.5, 8.1.1); frames follow each other without a gap.
-fn packed(bits: &[bool]) -> Vec<u8> {
-    let byte =
-        |eight: &[bool]| (0..).zip(eight).fold(0, |byte, (k, bit)| byte | u8::from(*bit) << k);
-    let mut bytes: Vec<u8> = bits.chunks(8).map(byte).collect();
-    bytes.resize(bytes.len().next_multiple_of(2), 0);
-    bytes
+#[derive(Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Bits {
+    fn extend<'a>(&mut self, bits: impl IntoIterator<Item = &'a bool>) {
+        for bit in bits {
+            let place = self.count % 8;
+            if place == 0 {
+                self.bytes.push(0);
+            }
+            if let Some(last) = self.bytes.last_mut() {
+                *last |= u8::from(*bit) << place;
+            }
+            self.count += 1;
+        }
+    }
+
+    /// An even number of them.
+    fn into_bytes(mut self) -> Vec<u8> {
+        self.bytes.resize(self.bytes.len().next_multiple_of(2), 0);
+        self.bytes
+    }
 }
 
 fn frame(exam: &Exam, pair: &SeriesPair, segment: u16, slice: usize) -> InMemDicomObject {
@@ -286,9 +305,13 @@ mod tests {
 
     #[test]
     fn bits_are_packed_lowest_first_over_frames() {
-        let bits = [true, false, true, false, false, false, false, false, false, true];
-        assert_eq!(packed(&bits), [0b101, 0b10]);
-        assert_eq!(packed(&[true]), [1, 0]);
+        let mut bits = Bits::default();
+        bits.extend(&[true, false, true, false, false]);
+        bits.extend(&[false, false, false, false, true]);
+        assert_eq!(bits.into_bytes(), [0b101, 0b10]);
+        let mut bits = Bits::default();
+        bits.extend(&[true]);
+        assert_eq!(bits.into_bytes(), [1, 0]);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 mod aarch64;
 mod peak;
 mod portable;
+mod rounding;
 mod tiles;
 mod winograd;
 #[cfg(target_arch = "x86_64")]
@@ -20,6 +21,7 @@ mod x86_64;
 use std::fmt;
 use std::str::FromStr;
 
+pub(crate) use rounding::rounded;
 use tiles::in_order;
 use winograd::Winograd;
 
@@ -404,4 +406,4 @@ impl Conv {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,5 @@
 use proptest::prelude::*;
 
-use super::super::tests::Bytes;
 use super::*;
 
 /// The definition, straight from the specification's terms; sums in 64 bits.
@@ -147,4 +146,26 @@ fn an_unknown_or_missing_instruction_set_is_refused_by_name() {
     assert!("sse9".parse::<Isa>().unwrap_err().contains("portable"));
     let missing = NAMES.iter().find(|(isa, _)| !isa.runs_here()).unwrap().1;
     assert!(missing.parse::<Isa>().unwrap_err().contains("this CPU has no"));
+}
+
+/// A small generator of the same bytes everywhere, of extremes often: they are where sums overflow.
+pub(crate) struct Bytes(pub u64);
+
+impl Default for Bytes {
+    fn default() -> Bytes {
+        Bytes(88_172_645_463_325_252)
+    }
+}
+
+impl Bytes {
+    pub fn next(&mut self) -> u8 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        match self.0 >> 60 {
+            0 => 255,
+            1 => 0,
+            _ => (self.0 >> 20) as u8,
+        }
+    }
 }

@@ -12,7 +12,7 @@ use std::cell::RefCell;
 
 use multiversion::multiversion;
 
-use super::super::elementwise::{between, rounded};
+use super::rounding::{between, rounded};
 use super::{BLOCK, Conv, Input, Output};
 
 /// Products of transformed tile and weights that are summed up.
