@@ -209,8 +209,7 @@ impl Analysis {
     /// Writes the map, the picture and the DICOM objects into a folder.
     pub fn write_files(&self, folder: &Path, revision: u32) -> Result<(), ReportError> {
         let Analysis { body, pair, t1, t2, result, .. } = self;
-        report::write_pictures(folder, t1, t2, result)?;
-        report::write_objects(folder, pair, [t1, t2], result, body, revision)
+        report::write_files(folder, pair, [t1, t2], result, body, revision)
     }
 
     /// The Modic map on T1's grid and the vertebra of each voxel, for those who compare with a truth.

@@ -18,8 +18,8 @@ const LOCAL_KEY: &[u8] = b"modicd analyze";
 /// Analyse DICOM files or folders without any server.
 ///
 /// Writes one folder per study: finding.json, modic_map.nii.gz (the Modic map on T1's grid), findings.png, and
-/// DICOM objects and a FHIR report, which name the patient. A study that can't be analysed is named with its reason; the others are done all the same,
-/// and the exit code is then 3.
+/// DICOM objects and a FHIR report, which name the patient. A study that can't be analysed is named with its
+/// reason; the others are done all the same, and the exit code is then 3.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// DICOM files, or folders that are searched for them.

@@ -73,6 +73,16 @@ pub enum EndplateSide {
     Inferior,
 }
 
+impl EndplateSide {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EndplateSide::Superior => "superior",
+            EndplateSide::Inferior => "inferior",
+        }
+    }
+}
+
 /// One surface of one vertebral body: what a finding belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Endplate {

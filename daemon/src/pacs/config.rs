@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::AeTitle;
-use crate::report::{PAGE_FILE, SECONDARY_CAPTURE_FILE, SEGMENTATION_FILE, STRUCTURED_REPORT_FILE};
+use crate::report::Object;
 
 /// All destinations.
 pub type Config = Vec<Destination>;
@@ -38,46 +38,6 @@ pub enum ConfigError {
         /// Greatest value allowed.
         max: u64,
     },
-}
-
-/// What can be sent of a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Object {
-    /// The Modic map.
-    Segmentation,
-    /// The picture as Secondary Capture.
-    Picture,
-    /// The page as Encapsulated PDF.
-    Page,
-    /// The structured report.
-    Report,
-}
-
-impl Object {
-    /// All, in the order in which they are sent: what refers to another comes after it.
-    pub const ALL: [Object; 4] =
-        [Object::Segmentation, Object::Picture, Object::Page, Object::Report];
-
-    /// As the configuration calls it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Object::Segmentation => "segmentation",
-            Object::Picture => "picture",
-            Object::Page => "page",
-            Object::Report => "report",
-        }
-    }
-
-    /// Its file in a result's folder.
-    pub fn file(self) -> &'static str {
-        match self {
-            Object::Segmentation => SEGMENTATION_FILE,
-            Object::Report => STRUCTURED_REPORT_FILE,
-            Object::Picture => SECONDARY_CAPTURE_FILE,
-            Object::Page => PAGE_FILE,
-        }
-    }
 }
 
 /// A storage provider to which results are sent.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::queue::{Job, Queue};
 use super::{Association, Config, Destination, ScuError};
 use crate::domain::StudyRef;
-use crate::store::FileError;
+use crate::store::{FileError, ResultStore};
 
 /// All destinations with their queues.
 pub struct Pacs {
@@ -25,7 +25,7 @@ pub struct Pacs {
 struct Outlet {
     destination: Destination,
     queue: Queue,
-    results: PathBuf,
+    results: ResultStore,
     filled: Notify,
 }
 
@@ -34,10 +34,14 @@ impl Pacs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn open(state_dir: &Path, destinations: &Config) -> Result<Pacs, FileError> {
+    pub fn open(
+        state_dir: &Path,
+        destinations: &Config,
+        results: &ResultStore,
+    ) -> Result<Pacs, FileError> {
         let outlet = |destination: &Destination| {
             let queue = Queue::open(state_dir.join("pacs").join(&destination.name))?;
-            let (destination, results) = (destination.clone(), state_dir.join("results"));
+            let (destination, results) = (destination.clone(), results.clone());
             Ok(Arc::new(Outlet { destination, queue, results, filled: Notify::new() }))
         };
         Ok(Pacs { outlets: destinations.iter().map(outlet).collect::<Result<_, _>>()? })
@@ -143,8 +147,7 @@ impl Outlet {
     }
 
     fn file(&self, job: &Job) -> PathBuf {
-        let revision = format!("r{:04}", job.revision);
-        self.results.join(job.study_ref.as_str()).join(revision).join(job.object.file())
+        self.results.dir(&job.study_ref, job.revision).join(job.object.file())
     }
 }
 

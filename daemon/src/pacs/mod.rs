@@ -11,7 +11,7 @@ mod queue;
 mod scu;
 
 pub(crate) use config::validate;
-pub use config::{Config, ConfigError, Destination, Object};
+pub use config::{Config, ConfigError, Destination};
 pub use delivery::Pacs;
 pub(crate) use delivery::send_files;
 pub use scu::{Association, ScuError};

@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::Object;
 use crate::domain::StudyRef;
+use crate::report::Object;
 use crate::store::files::{self, FileError};
 
 /// One object that waits.

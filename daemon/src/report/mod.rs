@@ -10,15 +10,13 @@ mod map;
 mod picture;
 
 pub use document::{BundleUsed, DiscSummary, FindingBody, LIMITS, LevelSeen};
-pub use hospital::{
-    FHIR_FILE, PAGE_FILE, SECONDARY_CAPTURE_FILE, SEGMENTATION_FILE, STRUCTURED_REPORT_FILE,
-    write_objects,
-};
+pub use hospital::Object;
 
 use std::path::Path;
 
 use crate::domain::Volume;
 use crate::modic::ModicResult;
+use crate::study::SeriesPair;
 
 /// File name of the finding document.
 pub const FINDING_FILE: &str = "finding.json";
@@ -50,15 +48,19 @@ pub enum ReportError {
     },
 }
 
-/// Writes the map and the picture into `folder`. `t2` lies on T1's grid.
-pub fn write_pictures(
+/// Writes everything but the finding document into `folder`. `t2` lies on T1's grid.
+pub fn write_files(
     folder: &Path,
-    t1: &Volume,
-    t2: &Volume,
+    pair: &SeriesPair,
+    [t1, t2]: [&Volume; 2],
     result: &ModicResult,
+    body: &FindingBody,
+    revision: u32,
 ) -> Result<(), ReportError> {
     map::write(&folder.join(MAP_FILE), result.map.view(), &t1.grid).map_err(ReportError::Map)?;
-    write_picture(&folder.join(PICTURE_FILE), t1, t2, result)
+    let picture = picture::draw(t1, t2, result);
+    picture.save(folder.join(PICTURE_FILE)).map_err(ReportError::Picture)?;
+    hospital::write(folder, pair, &picture, result, body, revision)
 }
 
 /// Writes the picture alone, as PNG. `t2` lies on T1's grid.

@@ -4,7 +4,7 @@ use font8x8::{BASIC_FONTS, UnicodeFonts};
 use image::{Rgb, RgbImage};
 use ndarray::{ArrayView2, Axis};
 
-use crate::domain::{EndplateSide, ModicType, Volume};
+use crate::domain::{ModicType, Volume};
 use crate::modic::{Finding, ModicResult};
 use crate::volume::to_square_pixels;
 
@@ -90,7 +90,7 @@ fn lines(result: &ModicResult) -> Vec<String> {
         n => format!("{n} findings; levels counted from S1"),
     }];
     lines.extend(result.findings.iter().map(|f| {
-        let side = if f.side == EndplateSide::Superior { "superior" } else { "inferior" };
+        let side = f.side.as_str();
         let (level, disc) = (f.level.to_string(), f.disc.as_deref().unwrap_or("-"));
         let Finding { pattern, volume_mm3, height_percent, height_grade, slice, .. } = f;
         let kind = match &pattern[..] {

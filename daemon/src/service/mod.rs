@@ -160,7 +160,7 @@ fn open(config: &Config) -> anyhow::Result<Parts> {
     let store = Arc::new(InstanceStore::open(state.join("instances"), key, limit)?);
     let results = ResultStore::open(state)?;
     let outbox = Arc::new(Outbox::open(&state.join("outbox"), (&config.mqtt).into())?);
-    let pacs = Arc::new(Pacs::open(state, &config.pacs)?);
+    let pacs = Arc::new(Pacs::open(state, &config.pacs, &results)?);
     let (index, opened) = Index::open(&state.join("index"))?;
     if let Opened::Rebuilt { moved_to } = &opened {
         tracing::warn!(

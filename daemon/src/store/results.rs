@@ -120,9 +120,14 @@ impl ResultStore {
         let target = StoredResult {
             study_ref: study_ref.clone(),
             revision,
-            dir: self.root.join(study_ref.as_str()).join(format!("r{revision:04}")),
+            dir: self.dir(study_ref, revision),
         };
         Ok(StagedResult { dir, target })
+    }
+
+    /// Where a revision lies, or would.
+    pub fn dir(&self, study_ref: &StudyRef, revision: u32) -> PathBuf {
+        self.root.join(study_ref.as_str()).join(format!("r{revision:04}"))
     }
 
     /// The revisions of a study, oldest first.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::codes::{self, Code, OWN_SCHEME};
-use super::{Exam, Kind};
+use super::{Exam, Object};
 use crate::modic::Finding;
 
 /// The system of our own codes, which has no address of its own.
@@ -15,7 +15,7 @@ pub(super) fn bundle(exam: &Exam) -> Value {
         (1..).zip(&exam.body.findings).map(|(number, f)| observation(exam, number, f)).collect();
     let urls: Vec<String> =
         (1..).take(observations.len()).map(|n| url(&exam.tracking(n).1)).collect();
-    let report_url = url(&exam.instance_uid(Kind::Report));
+    let report_url = url(&exam.instance_uid(Object::Report));
     let results: Vec<Value> = urls.iter().map(|url| json!({ "reference": url })).collect();
     let count = observations.len();
     let report = without_empty(json!({

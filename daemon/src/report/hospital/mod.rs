@@ -9,6 +9,7 @@ mod codes;
 mod content;
 mod dataset;
 mod fhir;
+mod object;
 mod page;
 mod picture;
 mod report;
@@ -23,34 +24,28 @@ use std::path::Path;
 use dicom::core::VR;
 use dicom::dictionary_std::{tags, uids};
 use dicom::object::{FileMetaTableBuilder, InMemDicomObject};
+use image::RgbImage;
 
 use super::{FindingBody, ReportError};
-use crate::domain::{Volume, derived_uid};
+use crate::domain::derived_uid;
 use crate::modic::ModicResult;
 use crate::study::SeriesPair;
 use dataset::{Build, item};
+pub use object::Object;
 use source::Source;
 
-/// File name of the Modic map as DICOM Segmentation.
-pub const SEGMENTATION_FILE: &str = "map.seg.dcm";
-/// File name of the findings as structured report.
-pub const STRUCTURED_REPORT_FILE: &str = "report.sr.dcm";
-/// File name of the picture as DICOM Secondary Capture.
-pub const SECONDARY_CAPTURE_FILE: &str = "summary.sc.dcm";
-/// File name of the page as DICOM Encapsulated PDF.
-pub const PAGE_FILE: &str = "report.pdf.dcm";
 /// File name of the FHIR report.
-pub const FHIR_FILE: &str = "report.fhir.json";
+const FHIR_FILE: &str = "report.fhir.json";
 
 /// What is made known as the maker of the objects.
 const MANUFACTURER: &str = "modicd";
 const MODEL: &str = "modicd";
 
-/// Writes all objects into `folder`. `t2` lies on T1's grid.
-pub fn write_objects(
+/// Writes all objects into `folder`.
+pub(super) fn write(
     folder: &Path,
     pair: &SeriesPair,
-    [t1, t2]: [&Volume; 2],
+    picture: &RgbImage,
     result: &ModicResult,
     body: &FindingBody,
     revision: u32,
@@ -66,14 +61,13 @@ pub fn write_objects(
         time: made.format("%H%M%S").to_string(),
         issued: made.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
     };
-    let picture = super::picture::draw(t1, t2, result);
     // One after the other, since each holds its pixels.
-    for kind in Kind::ALL {
+    for kind in Object::ALL {
         let object = match kind {
-            Kind::Segmentation => segmentation::object(&exam, pair),
-            Kind::Report => report::object(&exam),
-            Kind::Picture => picture::object(&exam, &picture),
-            Kind::Page => page::object(&exam, &picture),
+            Object::Segmentation => segmentation::object(&exam, pair),
+            Object::Report => report::object(&exam),
+            Object::Picture => picture::object(&exam, picture),
+            Object::Page => page::object(&exam, picture),
         };
         let name = kind.file();
         let meta = FileMetaTableBuilder::new()
@@ -101,65 +95,6 @@ fn private_file(path: &Path) -> std::io::Result<BufWriter<File>> {
     options.open(path).map(BufWriter::new)
 }
 
-/// What kind of object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Segmentation,
-    Report,
-    Picture,
-    Page,
-}
-
-impl Kind {
-    const ALL: [Kind; 4] = [Kind::Segmentation, Kind::Report, Kind::Picture, Kind::Page];
-
-    fn file(self) -> &'static str {
-        match self {
-            Kind::Segmentation => SEGMENTATION_FILE,
-            Kind::Report => STRUCTURED_REPORT_FILE,
-            Kind::Picture => SECONDARY_CAPTURE_FILE,
-            Kind::Page => PAGE_FILE,
-        }
-    }
-
-    fn sop_class(self) -> &'static str {
-        match self {
-            Kind::Segmentation => uids::SEGMENTATION_STORAGE,
-            Kind::Report => uids::COMPREHENSIVE3_DSR_STORAGE,
-            Kind::Picture => uids::SECONDARY_CAPTURE_IMAGE_STORAGE,
-            Kind::Page => uids::ENCAPSULATED_PDF_STORAGE,
-        }
-    }
-
-    fn modality(self) -> &'static str {
-        match self {
-            Kind::Segmentation => "SEG",
-            Kind::Report => "SR",
-            Kind::Picture => "OT",
-            Kind::Page => "DOC",
-        }
-    }
-
-    fn description(self) -> &'static str {
-        match self {
-            Kind::Segmentation => "Modic map (research use)",
-            Kind::Report => "Modic findings (research use)",
-            Kind::Picture => "Modic summary (research use)",
-            Kind::Page => "Modic report (research use)",
-        }
-    }
-
-    /// Of the series: high, so that it comes after the scanner's.
-    fn series_number(self) -> u32 {
-        match self {
-            Kind::Segmentation => 7100,
-            Kind::Report => 7200,
-            Kind::Picture => 7300,
-            Kind::Page => 7400,
-        }
-    }
-}
-
 /// What all objects of one result are made from.
 struct Exam<'a> {
     source: &'a Source,
@@ -179,18 +114,18 @@ impl Exam<'_> {
         derived_uid(&format!("modicd {} {} {revision} {part}", source.study_uid, body.fingerprint))
     }
 
-    fn series_uid(&self, kind: Kind) -> String {
+    fn series_uid(&self, kind: Object) -> String {
         self.uid(&format!("series {kind:?}"))
     }
 
-    fn instance_uid(&self, kind: Kind) -> String {
+    fn instance_uid(&self, kind: Object) -> String {
         self.uid(&format!("instance {kind:?}"))
     }
 
     /// Names and UID by which a finding is known in all objects of this revision; `number` counts from 1.
     fn tracking(&self, number: u16) -> (String, String) {
         let finding = &self.body.findings[usize::from(number) - 1];
-        let side = codes::side(finding.side).meaning.to_lowercase();
+        let side = finding.side.as_str();
         let name = format!("Finding {number}: {} {side} endplate", finding.level);
         (name, self.uid(&format!("finding {number}")))
     }
@@ -207,7 +142,7 @@ impl Exam<'_> {
     }
 
     /// What an object of any kind begins with: patient, study, series, equipment, SOP.
-    fn object(&self, kind: Kind) -> InMemDicomObject {
+    fn object(&self, kind: Object) -> InMemDicomObject {
         self.source
             .patient_and_study
             .clone()
@@ -241,7 +176,7 @@ impl Exam<'_> {
     }
 
     /// A reference to an instance of this result.
-    fn reference(&self, kind: Kind) -> InMemDicomObject {
+    fn reference(&self, kind: Object) -> InMemDicomObject {
         reference(kind.sop_class(), &self.instance_uid(kind))
     }
 }

@@ -11,8 +11,7 @@ use image::RgbImage;
 use pdf_writer::{Content, Filter, Finish, Name, Pdf, Rect, Ref, Str, TextStr};
 
 use super::dataset::Build;
-use super::{Exam, Kind};
-use crate::domain::EndplateSide;
+use super::{Exam, Object};
 use crate::report::FindingBody;
 
 /// A4, points.
@@ -31,7 +30,7 @@ pub(super) fn object(exam: &Exam, picture: &RgbImage) -> InMemDicomObject {
     let length = bytes.len() as u32;
     bytes.resize(bytes.len().next_multiple_of(2), 0);
     let mut object = exam
-        .object(Kind::Page)
+        .object(Object::Page)
         .text(tags::CONVERSION_TYPE, VR::CS, "WSD")
         .text(tags::ACQUISITION_DATE_TIME, VR::DT, "")
         // The words in it name no person.
@@ -107,7 +106,7 @@ fn laid_out(body: &FindingBody, picture: &RgbImage) -> Content {
     row(&mut content, b"bold", size, top, head.map(str::to_owned));
     top -= line;
     for finding in &body.findings {
-        let side = if finding.side == EndplateSide::Superior { "superior" } else { "inferior" };
+        let side = finding.side.as_str();
         row(
             &mut content,
             b"plain",

@@ -6,13 +6,13 @@ use dicom::object::InMemDicomObject;
 use image::RgbImage;
 
 use super::dataset::Build;
-use super::{Exam, Kind};
+use super::{Exam, Object};
 
 pub(super) fn object(exam: &Exam, picture: &RgbImage) -> InMemDicomObject {
     let mut pixels = picture.as_raw().clone();
     pixels.resize(pixels.len().next_multiple_of(2), 0);
     let mut object = exam
-        .object(Kind::Picture)
+        .object(Object::Picture)
         .text(tags::BODY_PART_EXAMINED, VR::CS, "LSPINE")
         .text(tags::CONVERSION_TYPE, VR::CS, "WSD")
         .text(tags::IMAGE_TYPE, VR::CS, "DERIVED\\SECONDARY")

@@ -7,8 +7,8 @@ use dicom::object::InMemDicomObject;
 use super::codes::{self, Code, dcm, loinc, own, sct, ucum};
 use super::content::{Relation, code, container, image, number, root, text, uid, with};
 use super::dataset::{Build, item};
-use super::segmentation::number_of_finding;
-use super::{Exam, Kind, MANUFACTURER, MODEL};
+use super::segmentation::numbers_of_findings;
+use super::{Exam, MANUFACTURER, MODEL, Object};
 use crate::domain::derived_uid;
 use crate::modic::{Finding, OtherMarrowLesion};
 
@@ -31,7 +31,8 @@ pub(super) fn object(exam: &Exam) -> InMemDicomObject {
         ),
         image_library(exam),
     ];
-    let groups = (1..).zip(&exam.body.findings).map(|(number, f)| finding(exam, number, f));
+    let findings = (1..).zip(&exam.body.findings).zip(numbers_of_findings(exam));
+    let groups = findings.map(|((number, f), segment)| finding(exam, number, f, segment));
     let others = (1..).zip(&exam.body.other_marrow_lesions).map(|(n, l)| other(exam, n, l));
     let groups: Vec<_> = groups.chain(others).collect();
     if !groups.is_empty() {
@@ -40,7 +41,7 @@ pub(super) fn object(exam: &Exam) -> InMemDicomObject {
     items.push(qualitative(exam));
 
     let object = exam
-        .object(Kind::Report)
+        .object(Object::Report)
         .text(tags::COMPLETION_FLAG, VR::CS, "COMPLETE")
         .text(tags::VERIFICATION_FLAG, VR::CS, "UNVERIFIED")
         .text(tags::PRELIMINARY_FLAG, VR::CS, "PRELIMINARY")
@@ -65,9 +66,9 @@ fn evidence(exam: &Exam) -> InMemDicomObject {
         vec![
             series(&exam.source.t1.uid, exam.source.t1.instances()),
             series(&exam.source.t2.uid, exam.source.t2.instances()),
-            own(Kind::Segmentation),
-            own(Kind::Picture),
-            own(Kind::Page),
+            own(Object::Segmentation),
+            own(Object::Picture),
+            own(Object::Page),
         ],
     )
 }
@@ -82,7 +83,7 @@ fn image_library(exam: &Exam) -> InMemDicomObject {
 }
 
 /// Template 1411, Volumetric ROI Measurements and Qualitative Evaluations.
-fn finding(exam: &Exam, index: u16, finding: &Finding) -> InMemDicomObject {
+fn finding(exam: &Exam, index: u16, finding: &Finding, segment: u16) -> InMemDicomObject {
     let tracking = exam.tracking(index);
     let site = code(
         Relation::HasConceptMod,
@@ -99,11 +100,9 @@ fn finding(exam: &Exam, index: u16, finding: &Finding) -> InMemDicomObject {
         uid(Relation::HasObsContext, &dcm("112040", "Tracking Unique Identifier"), &tracking.1),
         code(Relation::Contains, &dcm("121071", "Finding"), &codes::pattern(&finding.pattern)),
     ];
-    if let Some(segment) = number_of_finding(exam, index) {
-        let reference =
-            exam.reference(Kind::Segmentation).shorts(tags::REFERENCED_SEGMENT_NUMBER, &[segment]);
-        items.push(image(Some(&dcm("121191", "Referenced Segment")), reference));
-    }
+    let reference =
+        exam.reference(Object::Segmentation).shorts(tags::REFERENCED_SEGMENT_NUMBER, &[segment]);
+    items.push(image(Some(&dcm("121191", "Referenced Segment")), reference));
     items.push(uid(
         Relation::Contains,
         &dcm("121232", "Source series for segmentation"),

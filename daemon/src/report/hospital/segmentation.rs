@@ -11,7 +11,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 
 use super::codes::{self, Code, dcm, sct};
 use super::dataset::{Build, item};
-use super::{Exam, Kind};
+use super::{Exam, Object};
 use crate::domain::ModicType;
 use crate::report::picture;
 use crate::study::SeriesPair;
@@ -38,11 +38,11 @@ enum Voxels {
     Body(u16),
 }
 
-/// Number of a finding's segment, from 1.
-pub(super) fn number_of_finding(exam: &Exam, finding: u16) -> Option<u16> {
-    let of_finding = Voxels::Finding(finding);
-    let at = segments(exam).iter().position(|segment| segment.voxels == of_finding);
-    at.map(|at| at as u16 + 1)
+/// Numbers of the findings' segments, from 1, in the order of the findings: each has a voxel.
+pub(super) fn numbers_of_findings(exam: &Exam) -> Vec<u16> {
+    let numbered = (1..).zip(segments(exam));
+    let of_findings = numbered.filter(|(_, s)| matches!(s.voxels, Voxels::Finding(_)));
+    of_findings.map(|(number, _)| number).collect()
 }
 
 /// Those with a voxel.
@@ -144,7 +144,7 @@ pub(super) fn object(exam: &Exam, pair: &SeriesPair) -> InMemDicomObject {
         .text(tags::SERIES_INSTANCE_UID, VR::UI, &exam.source.t1.uid)
         .items(tags::REFERENCED_INSTANCE_SEQUENCE, exam.source.t1.instances());
     let mut object = exam
-        .object(Kind::Segmentation)
+        .object(Object::Segmentation)
         .text(tags::BODY_PART_EXAMINED, VR::CS, "LSPINE")
         .text(tags::FRAME_OF_REFERENCE_UID, VR::UI, &exam.source.frame_of_reference_uid)
         .text(tags::POSITION_REFERENCE_INDICATOR, VR::LO, "")

@@ -2,7 +2,7 @@
 
 use dicom::core::{Tag, VR};
 use dicom::dictionary_std::tags;
-use dicom::object::InMemDicomObject;
+use dicom::object::{DefaultDicomObject, InMemDicomObject};
 
 use super::dataset::{Build, item};
 use super::reference;
@@ -61,9 +61,7 @@ pub(super) struct SourceSeries {
 
 impl Source {
     pub fn read(pair: &SeriesPair) -> Result<Source, ReportError> {
-        let first = &pair.t1.slices[0];
-        let (object, _) =
-            read_attributes(&first.path).map_err(|e| ReportError::Source(Box::new(e)))?;
+        let object = first_file(&pair.t1)?;
         let mut taken = item();
         for (tag, vr) in TAKEN {
             let text = object.get(tag).and_then(|element| element.to_str().ok());
@@ -83,14 +81,15 @@ impl Source {
         Ok(Source {
             patient_and_study: taken,
             study_uid,
-            frame_of_reference_uid: first.frame_of_reference_uid.clone().unwrap_or_default(),
-            t1: SourceSeries::of(&pair.t1)?,
-            t2: SourceSeries::of(&pair.t2)?,
+            frame_of_reference_uid: pair.t1.slices[0]
+                .frame_of_reference_uid
+                .clone()
+                .unwrap_or_default(),
+            t1: SourceSeries::of(&pair.t1, &object),
+            t2: SourceSeries::of(&pair.t2, &first_file(&pair.t2)?),
         })
     }
-}
 
-impl Source {
     /// The patient's identifier, if there is one.
     pub fn patient_id(&self) -> Option<String> {
         let element = self.patient_and_study.get(tags::PATIENT_ID)?;
@@ -99,18 +98,23 @@ impl Source {
     }
 }
 
+/// The attributes of a series' first file.
+fn first_file(series: &Series) -> Result<DefaultDicomObject, ReportError> {
+    let read = read_attributes(&series.slices[0].path);
+    read.map(|(object, _)| object).map_err(|e| ReportError::Source(Box::new(e)))
+}
+
 impl SourceSeries {
-    fn of(series: &Series) -> Result<SourceSeries, ReportError> {
+    /// `object` is its first file.
+    fn of(series: &Series, object: &DefaultDicomObject) -> SourceSeries {
         let first = &series.slices[0];
-        let (object, _) =
-            read_attributes(&first.path).map_err(|e| ReportError::Source(Box::new(e)))?;
         let frame =
             |slice: &crate::study::SliceHeader| (slice.frame_count > 1).then_some(slice.frame + 1);
-        Ok(SourceSeries {
+        SourceSeries {
             uid: first.series_uid.clone(),
             sop_class: object.meta().media_storage_sop_class_uid.trim_end_matches('\0').to_owned(),
             slices: series.slices.iter().map(|s| (s.sop_instance_uid.clone(), frame(s))).collect(),
-        })
+        }
     }
 
     /// A reference to the image of a slice, to its frame where it has several.
