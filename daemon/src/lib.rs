@@ -23,4 +23,5 @@ pub mod segment;
 pub mod service;
 pub mod store;
 pub mod study;
+pub mod tls;
 pub mod volume;

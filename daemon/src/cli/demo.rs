@@ -64,7 +64,7 @@ async fn demonstrate(args: Args, folder: &Path) -> anyhow::Result<()> {
     tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
         write_dicom(&generate(seed, &Settings::default()), seed, &to)?;
         let scanner =
-            Destination::new("box", port, ae_title, AeTitle::try_from("DEMO".to_owned())?);
+            Destination::dicom("box", port, ae_title, AeTitle::try_from("DEMO".to_owned())?);
         Ok(send_files(&scanner, &regular_files(&to)?)?)
     })
     .await??;

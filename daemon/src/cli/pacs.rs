@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 
 use crate::config::Config;
-use crate::pacs::{Association, Destination, send_files};
+use crate::pacs::{Connection, Destination, send_files};
 
 /// Ask the configured PACS whether they answer, or send results there.
 #[derive(Debug, clap::Args)]
@@ -16,7 +16,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// C-ECHO to every destination, or to one; fails if one doesn't answer.
+    /// C-ECHO, or a query of the DICOMweb server, to every destination or to one; fails if one doesn't answer.
     Echo {
         /// The configuration with the destinations.
         #[arg(long, value_name = "FILE")]
@@ -45,11 +45,11 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
             let destinations = named(&config, name.as_deref())?;
             let mut silent = 0;
             for destination in &destinations {
-                let answer = Association::establish(destination, &[])
-                    .and_then(|mut association| association.echo().map(|()| association));
+                let answer = Connection::open(destination, &[])
+                    .and_then(|mut connection| connection.echo().map(|()| connection));
                 match answer {
-                    Ok(association) => {
-                        let _ = association.release();
+                    Ok(connection) => {
+                        connection.close();
                         println!("{}: answers", destination.name);
                     }
                     Err(error) => {

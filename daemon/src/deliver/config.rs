@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::topics::{TopicError, Topics};
+use crate::tls::Tls;
 
 /// Room in a packet beside its payload: topic and headers, bytes.
 pub(super) const PACKET_OVERHEAD: usize = 1024;
@@ -82,20 +83,6 @@ pub struct Config {
     pub drain_limit_s: u64,
 }
 
-/// TLS towards the broker, by rustls; files are PEM.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tls {
-    /// Certificates of the authorities that may have signed the broker's.
-    pub ca_file: PathBuf,
-    /// Our certificate, for brokers that ask for one.
-    #[serde(default)]
-    pub client_cert_file: Option<PathBuf>,
-    /// Its private key.
-    #[serde(default)]
-    pub client_key_file: Option<PathBuf>,
-}
-
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -142,17 +129,9 @@ impl Config {
         if self.password_file.is_some() && self.username.is_none() {
             return Err(ConfigError::Incomplete { given: "password_file", missing: "username" });
         }
-        let tls = self.tls.as_ref();
-        match tls.map(|t| (t.client_cert_file.is_some(), t.client_key_file.is_some())) {
-            Some((true, false)) => Err(ConfigError::Incomplete {
-                given: "tls.client_cert_file",
-                missing: "tls.client_key_file",
-            }),
-            Some((false, true)) => Err(ConfigError::Incomplete {
-                given: "tls.client_key_file",
-                missing: "tls.client_cert_file",
-            }),
-            _ => Ok(()),
+        match self.tls.as_ref().and_then(Tls::incomplete) {
+            Some((given, missing)) => Err(ConfigError::Incomplete { given, missing }),
+            None => Ok(()),
         }
     }
 

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::SendError;
+use super::stow::Stow;
 use crate::domain::AeTitle;
 use crate::report::Object;
+use crate::tls::Tls;
 
 /// All destinations.
 pub type Config = Vec<Destination>;
@@ -24,6 +28,25 @@ pub enum ConfigError {
     /// Nothing would be sent.
     #[error("pacs.objects of {0:?} is empty; leave it out to send all of them")]
     NoObjects(String),
+    /// It isn't said how it is reached, or it is said twice.
+    #[error("pacs {0:?} needs either a table pacs.dicom or a table pacs.web")]
+    Service(String),
+    /// Not an address of the web.
+    #[error("pacs.web.url of {0:?} must begin with http:// or https://")]
+    Url(String),
+    /// Two keys that are of use together only.
+    #[error("pacs.{given} of {name:?} needs pacs.{missing} beside it")]
+    Incomplete {
+        /// The destination.
+        name: String,
+        /// The key that is there.
+        given: &'static str,
+        /// The key that isn't.
+        missing: &'static str,
+    },
+    /// Two keys of which only one can be meant.
+    #[error("pacs.web of {0:?} has both a username and a token_file; leave one out")]
+    TwoCredentials(String),
     /// A number is out of range.
     #[error("pacs.{key} = {value} of {name:?} is not between {min} and {max}")]
     Range {
@@ -40,21 +63,18 @@ pub enum ConfigError {
     },
 }
 
-/// A storage provider to which results are sent.
+/// Where results are sent: a storage provider of DICOM (`dicom`) or of DICOMweb (`web`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Destination {
     /// How logs and `modicd pacs` call it; also the name of its queue's folder.
     pub name: String,
-    /// Name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// The provider's application entity title.
-    pub called_ae: AeTitle,
-    /// Ours.
-    #[serde(default = "own_ae")]
-    pub calling_ae: AeTitle,
+    /// Reached by C-STORE.
+    #[serde(default)]
+    pub dicom: Option<Dicom>,
+    /// Reached by STOW-RS.
+    #[serde(default)]
+    pub web: Option<Web>,
     /// What is sent.
     #[serde(default = "all_objects")]
     pub objects: Vec<Object>,
@@ -64,6 +84,51 @@ pub struct Destination {
     /// Seconds between attempts at most; the first is after one.
     #[serde(default = "five_minutes")]
     pub backoff_max_s: u64,
+}
+
+/// A storage provider (PS3.4 B), which may commit itself to keep what it got (PS3.4 J).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dicom {
+    /// Name or address; with TLS it must be in the provider's certificate.
+    pub host: String,
+    /// Port; 2762 is usual with TLS.
+    pub port: u16,
+    /// The provider's application entity title.
+    pub called_ae: AeTitle,
+    /// Ours.
+    #[serde(default = "own_ae")]
+    pub calling_ae: AeTitle,
+    /// TLS; without this table the connection is plain TCP.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+    /// Ask it to commit itself to keep what it was sent; until it does, an object counts as not delivered. The answer
+    /// comes to the daemon's own DICOM port.
+    #[serde(default)]
+    pub storage_commitment: bool,
+    /// Seconds after which a request for commitment without an answer is repeated.
+    #[serde(default = "one_hour")]
+    pub commitment_timeout_s: u64,
+}
+
+/// A DICOMweb server (PS3.18, 10.5).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Web {
+    /// Base address of the service, the part before `/studies`.
+    pub url: String,
+    /// Authorities and our certificate, for `https`.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+    /// User name, for basic authentication.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// File that holds the password on its first line.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// File that holds a bearer token on its first line.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
 }
 
 fn own_ae() -> AeTitle {
@@ -82,15 +147,32 @@ fn five_minutes() -> u64 {
     300
 }
 
+fn one_hour() -> u64 {
+    3600
+}
+
+/// How a destination is reached.
+pub(super) enum Service<'a> {
+    Dicom(&'a Dicom),
+    Web(&'a Web),
+}
+
 impl Destination {
-    /// One with defaults for everything else.
-    pub fn new(name: &str, at: SocketAddr, called_ae: AeTitle, calling_ae: AeTitle) -> Destination {
-        Destination {
-            name: name.to_owned(),
+    /// A storage provider, with defaults for everything else.
+    pub fn dicom(name: &str, at: SocketAddr, called_ae: AeTitle, calling_ae: AeTitle) -> Self {
+        let dicom = Dicom {
             host: at.ip().to_string(),
             port: at.port(),
             called_ae,
             calling_ae,
+            tls: None,
+            storage_commitment: false,
+            commitment_timeout_s: one_hour(),
+        };
+        Destination {
+            name: name.to_owned(),
+            dicom: Some(dicom),
+            web: None,
             objects: all_objects(),
             timeout_s: thirty(),
             backoff_max_s: five_minutes(),
@@ -102,26 +184,79 @@ impl Destination {
         Object::ALL.into_iter().filter(|object| self.objects.contains(object))
     }
 
+    pub(super) fn service(&self) -> Result<Service<'_>, ConfigError> {
+        match (&self.dicom, &self.web) {
+            (Some(dicom), None) => Ok(Service::Dicom(dicom)),
+            (None, Some(web)) => Ok(Service::Web(web)),
+            _ => Err(ConfigError::Service(self.name.clone())),
+        }
+    }
+
+    /// After how long a request for storage commitment is repeated; `None` where none is asked for.
+    pub(super) fn commitment_timeout(&self) -> Option<Duration> {
+        let dicom = self.dicom.as_ref().filter(|dicom| dicom.storage_commitment)?;
+        Some(Duration::from_secs(dicom.commitment_timeout_s))
+    }
+
     pub(super) fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_s)
     }
 
+    /// Reads every file that the configuration names, as each connection will.
+    pub(super) fn check_files(&self) -> Result<(), SendError> {
+        match self.service()? {
+            Service::Dicom(Dicom { tls: Some(tls), .. }) => tls.client_config().map(drop)?,
+            Service::Dicom(_) => {}
+            Service::Web(web) => Stow::new(self, web).map(drop)?,
+        }
+        Ok(())
+    }
+
     fn validate(&self) -> Result<(), ConfigError> {
-        let name = self.name.clone();
+        let name = || self.name.clone();
         let of_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if !(1..=32).contains(&name.len()) || !name.chars().all(of_name) {
-            return Err(ConfigError::Name(name));
+        if !(1..=32).contains(&self.name.len()) || !self.name.chars().all(of_name) {
+            return Err(ConfigError::Name(name()));
         }
         if self.objects.is_empty() {
-            return Err(ConfigError::NoObjects(name));
+            return Err(ConfigError::NoObjects(name()));
         }
-        for (key, value, max) in [
-            ("port", u64::from(self.port), u64::from(u16::MAX)),
+        let mut ranges = vec![
             ("timeout_s", self.timeout_s, 600),
             ("backoff_max_s", self.backoff_max_s, 3600),
-        ] {
+        ];
+        let incomplete = |given, missing| ConfigError::Incomplete { name: name(), given, missing };
+        match self.service()? {
+            Service::Dicom(dicom) => {
+                ranges.push(("dicom.port", dicom.port.into(), u16::MAX.into()));
+                ranges.push(("dicom.commitment_timeout_s", dicom.commitment_timeout_s, 86_400));
+            }
+            Service::Web(web) => {
+                let (plain, https) =
+                    (web.url.starts_with("http://"), web.url.starts_with("https://"));
+                if !plain && !https {
+                    return Err(ConfigError::Url(name()));
+                }
+                if https && web.tls.is_none() {
+                    return Err(incomplete("web.url", "web.tls.ca_file"));
+                }
+                if web.username.is_some() != web.password_file.is_some() {
+                    return Err(incomplete("web.username", "web.password_file"));
+                }
+                if web.username.is_some() && web.token_file.is_some() {
+                    return Err(ConfigError::TwoCredentials(name()));
+                }
+            }
+        }
+        let tls = [self.dicom.as_ref().map(|d| &d.tls), self.web.as_ref().map(|w| &w.tls)];
+        for tls in tls.into_iter().flatten().flatten() {
+            if let Some((given, missing)) = tls.incomplete() {
+                return Err(incomplete(given, missing));
+            }
+        }
+        for (key, value, max) in ranges {
             if !(1..=max).contains(&value) {
-                return Err(ConfigError::Range { name, key, value, min: 1, max });
+                return Err(ConfigError::Range { name: name(), key, value, min: 1, max });
             }
         }
         Ok(())
@@ -155,12 +290,15 @@ mod tests {
         Ok(section.pacs)
     }
 
+    const DICOM: &str =
+        "[[pacs]]\nname = 'a'\ndicom = { host = 'h', port = 104, called_ae = 'A' }\n";
+    const WEB: &str = "[[pacs]]\nname = 'a'\nweb = { url = 'http://h/dicom-web' }\n";
+
     #[test]
     fn a_destination_is_read_and_sends_all_unless_told() {
-        let one = "[[pacs]]\nname = 'archive'\nhost = 'h'\nport = 104\ncalled_ae = 'ARCHIVE'\n";
-        let archive = &checked(one).unwrap()[0];
-        assert_eq!(archive.in_order().count(), 4);
-        let some = format!("{one}objects = ['report', 'segmentation']\n");
+        assert_eq!(checked(DICOM).unwrap()[0].in_order().count(), 4);
+        assert_eq!(checked(WEB).unwrap()[0].commitment_timeout(), None);
+        let some = format!("{DICOM}objects = ['report', 'segmentation']\n");
         let sent: Vec<_> = checked(&some).unwrap()[0].in_order().collect();
         assert_eq!(sent, [Object::Segmentation, Object::Report]);
         for object in Object::ALL {
@@ -170,14 +308,21 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_refused_by_name() {
-        let one = "[[pacs]]\nname = 'a'\nhost = 'h'\nport = 104\ncalled_ae = 'A'\n";
+        let with = |key: &str| WEB.replace("' }", &format!("', {key} }}"));
         for (text, word) in [
-            (one.replace("'a'", "'../a'"), "pacs.name"),
-            (one.replace("104", "0"), "pacs.port"),
-            (format!("{one}{one}"), "twice"),
-            (format!("{one}objects = []\n"), "pacs.objects"),
-            (format!("{one}objects = ['film']\n"), "film"),
-            (format!("{one}tsl = true\n"), "tsl"),
+            (DICOM.replace("'a'", "'../a'"), "pacs.name"),
+            (DICOM.replace("104", "0"), "pacs.dicom.port"),
+            (format!("{DICOM}{DICOM}"), "twice"),
+            (format!("{DICOM}objects = []\n"), "pacs.objects"),
+            (format!("{DICOM}objects = ['film']\n"), "film"),
+            (format!("{DICOM}tsl = true\n"), "tsl"),
+            ("[[pacs]]\nname = 'a'\n".to_owned(), "pacs.web"),
+            (format!("{DICOM}web = {{ url = 'http://h' }}\n"), "either"),
+            (WEB.replace("http:", "ftp:"), "pacs.web.url"),
+            (WEB.replace("http:", "https:"), "pacs.web.tls.ca_file"),
+            (with("username = 'u'"), "password_file"),
+            (with("username = 'u', password_file = 'p', token_file = 't'"), "leave one out"),
+            (with("tls = { ca_file = 'c', client_key_file = 'k' }"), "tls.client_cert_file"),
         ] {
             let refused = checked(&text).unwrap_err();
             assert!(refused.contains(word), "{refused}");

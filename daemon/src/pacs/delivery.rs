@@ -1,6 +1,6 @@
 //! Takes results from the queues to their destinations.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +11,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::queue::{Job, Queue};
-use super::{Association, Config, Destination, ScuError};
-use crate::domain::StudyRef;
+use super::queue::{Job, Queue, Transaction};
+use super::{Config, Connection, Destination, SendError};
+use crate::domain::{StudyRef, derived_uid};
+use crate::receive::{CommitmentReport, CommitmentSink, SinkError};
 use crate::store::{FileError, ResultStore};
 
 /// All destinations with their queues.
@@ -29,22 +30,46 @@ struct Outlet {
     filled: Notify,
 }
 
+/// Why delivery can't begin.
+#[derive(Debug, thiserror::Error)]
+pub enum PacsError {
+    /// The disk refuses.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A certificate or secret of a destination can't be read.
+    #[error("pacs {name:?}")]
+    Destination {
+        /// The destination.
+        name: String,
+        /// Why.
+        source: SendError,
+    },
+}
+
+/// How much waits for each destination, by its name: objects not sent, or not committed where that is asked for.
+pub type PacsHealth = BTreeMap<String, u64>;
+
 impl Pacs {
     /// Opens a queue for each destination in `{state_dir}/pacs/`.
     ///
     /// # Errors
-    /// The disk refuses.
+    /// The disk refuses, or a file of certificates or secrets that the configuration names.
     pub fn open(
         state_dir: &Path,
         destinations: &Config,
         results: &ResultStore,
-    ) -> Result<Pacs, FileError> {
+    ) -> Result<Pacs, PacsError> {
         let outlet = |destination: &Destination| {
+            destination.check_files().map_err(|source| {
+                let name = destination.name.clone();
+                PacsError::Destination { name, source }
+            })?;
             let queue = Queue::open(state_dir.join("pacs").join(&destination.name))?;
             let (destination, results) = (destination.clone(), results.clone());
             Ok(Arc::new(Outlet { destination, queue, results, filled: Notify::new() }))
         };
-        Ok(Pacs { outlets: destinations.iter().map(outlet).collect::<Result<_, _>>()? })
+        let outlets = destinations.iter().map(outlet).collect::<Result<_, PacsError>>()?;
+        Ok(Pacs { outlets })
     }
 
     /// Has a result sent to every destination; on disk when this returns. Blocking.
@@ -61,6 +86,23 @@ impl Pacs {
         Ok(())
     }
 
+    /// Whether a destination is asked for storage commitment.
+    pub fn awaits_commitment(&self) -> bool {
+        self.outlets.iter().any(|outlet| outlet.destination.commitment_timeout().is_some())
+    }
+
+    /// What waits now. Blocking.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn health(&self) -> Result<PacsHealth, FileError> {
+        let count = |outlet: &Arc<Outlet>| {
+            let waiting = outlet.queue.waiting()?.len() + outlet.queue.stored()?.len();
+            Ok((outlet.destination.name.clone(), waiting as u64))
+        };
+        self.outlets.iter().map(count).collect()
+    }
+
     /// Sends until `shutdown`; an object that is on its way is finished first.
     pub async fn run(self: Arc<Pacs>, shutdown: CancellationToken) {
         let mut tasks = JoinSet::new();
@@ -71,79 +113,194 @@ impl Pacs {
     }
 }
 
+impl CommitmentSink for Pacs {
+    /// Takes what was committed off its queue and puts back what wasn't. A report that nobody waits for is one that was
+    /// taken before, and is taken again.
+    fn report(&self, report: &CommitmentReport) -> Result<(), SinkError> {
+        for outlet in &self.outlets {
+            outlet.take(report).map_err(|error| SinkError(Box::new(error)))?;
+        }
+        Ok(())
+    }
+}
+
+/// What came of a round.
+enum Round {
+    /// Nothing is left to do but to wait for answers about commitment, if any.
+    Done { uncommitted: bool },
+    /// Something waits for another attempt.
+    Again,
+}
+
 impl Outlet {
     async fn run(self: Arc<Outlet>, shutdown: CancellationToken) {
-        let mut backoff = Duration::from_secs(1);
+        const FIRST: Duration = Duration::from_secs(1);
+        let longest = Duration::from_secs(self.destination.backoff_max_s);
+        let mut backoff = FIRST;
         while !shutdown.is_cancelled() {
             let (outlet, stop) = (Arc::clone(&self), shutdown.clone());
             let round = tokio::task::spawn_blocking(move || outlet.round(&stop)).await;
-            let all_sent = round.unwrap_or_else(|_| {
+            let round = round.unwrap_or_else(|_| {
                 tracing::error!(destination = self.destination.name, "Sending ended in a panic.");
-                false
+                Round::Again
             });
-            if all_sent {
-                backoff = Duration::from_secs(1);
-                tokio::select! {
-                    () = shutdown.cancelled() => {}
-                    () = self.filled.notified() => {}
+            let pause = match round {
+                Round::Done { uncommitted } => {
+                    backoff = FIRST;
+                    // What a commitment failed for waits in the queue without a notice.
+                    if uncommitted { longest } else { Duration::MAX }
                 }
-            } else {
-                tokio::select! {
-                    () = shutdown.cancelled() => {}
-                    () = tokio::time::sleep(backoff) => {}
+                Round::Again => {
+                    let pause = backoff;
+                    backoff = (2 * backoff).min(longest);
+                    // A notice changes nothing for a destination that is away.
+                    tokio::select! {
+                        () = shutdown.cancelled() => {}
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                    continue;
                 }
-                backoff = (2 * backoff).min(Duration::from_secs(self.destination.backoff_max_s));
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = self.filled.notified() => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
-    /// Tries everything that waits, in one association; whether all of it was sent.
-    fn round(&self, stop: &CancellationToken) -> bool {
+    /// Tries everything that waits, over one connection.
+    fn round(&self, stop: &CancellationToken) -> Round {
         let destination = &self.destination.name;
-        let waiting = match self.queue.waiting() {
-            Ok(waiting) if waiting.is_empty() => return true,
-            Ok(waiting) => waiting,
+        let (waiting, unasked) = match self.due() {
+            Ok(due) => due,
             Err(error) => {
                 tracing::error!(destination, error = %error, "The queue can't be read.");
-                return false;
+                return Round::Again;
             }
         };
+        let uncommitted = !self.queue.stored().unwrap_or_default().is_empty();
+        if waiting.is_empty() && unasked.is_empty() {
+            return Round::Done { uncommitted };
+        }
         let files: Vec<PathBuf> = waiting.iter().map(|job| self.file(job)).collect();
-        let mut association = match Association::establish(&self.destination, &classes(&files)) {
-            Ok(association) => association,
+        let mut connection = match Connection::open(&self.destination, &classes(&files)) {
+            Ok(connection) => connection,
             Err(error) => {
-                let waiting = waiting.len();
+                let waiting = waiting.len() + unasked.len();
                 tracing::warn!(destination, waiting, error = %error, "Nothing can be sent.");
-                return false;
+                return Round::Again;
             }
         };
         let mut all_sent = true;
         for (job, file) in waiting.iter().zip(&files) {
             if stop.is_cancelled() {
-                return false;
+                return Round::Again;
             }
             let Job { study_ref, revision, object } = job;
             let object = object.as_str();
-            match association.store(file) {
+            match connection.store(file) {
                 Ok(()) => {
                     tracing::info!(destination, %study_ref, revision, object, "An object was sent.");
-                    if let Err(error) = self.queue.remove(job) {
+                    if let Err(error) = self.sent(job) {
                         tracing::error!(destination, error = %error, "The queue can't be written.");
-                        return false;
+                        return Round::Again;
                     }
                 }
                 Err(error) => {
                     tracing::warn!(destination, %study_ref, revision, object, error = %error, "An object waits.");
                     all_sent = false;
                     if !error.is_of_the_object() {
-                        return false;
+                        return Round::Again;
                     }
                 }
             }
         }
-        // All answers are in; an end out of order changes nothing.
-        let _ = association.release();
-        all_sent
+        if let Some(limit) = self.destination.commitment_timeout()
+            && let Err(error) = self.ask(&mut connection, limit)
+        {
+            tracing::warn!(destination, error = %error, "Storage commitment can't be asked for.");
+            all_sent = false;
+        }
+        connection.close();
+        let uncommitted = self.destination.commitment_timeout().is_some();
+        if all_sent { Round::Done { uncommitted } } else { Round::Again }
+    }
+
+    /// What is to be sent, and what is to be asked commitment for.
+    fn due(&self) -> Result<(Vec<Job>, Vec<Job>), FileError> {
+        let waiting = self.queue.waiting()?;
+        let Some(limit) = self.destination.commitment_timeout() else {
+            return Ok((waiting, Vec::new()));
+        };
+        Ok((waiting, self.unasked(limit)?))
+    }
+
+    /// What was sent and is in no request for commitment younger than `limit`.
+    fn unasked(&self, limit: Duration) -> Result<Vec<Job>, FileError> {
+        let awaiting = self.queue.awaiting(limit)?;
+        Ok(self.queue.stored()?.into_iter().filter(|job| !awaiting.contains(job)).collect())
+    }
+
+    /// The destination answered Success for an object.
+    fn sent(&self, job: &Job) -> Result<(), FileError> {
+        match self.destination.commitment_timeout() {
+            Some(_) => self.queue.mark_stored(job),
+            None => self.queue.remove(job),
+        }
+    }
+
+    /// Asks for commitment for everything that was sent. The request is on disk first: its answer may be quick.
+    fn ask(&self, connection: &mut Connection, limit: Duration) -> Result<(), SendError> {
+        let mut instances = Vec::new();
+        let mut transaction = Transaction::new();
+        for job in self.unasked(limit)? {
+            let (class, instance) =
+                sop_uids(&self.file(&job)).map_err(|e| SendError::File(e.to_string()))?;
+            transaction.insert(instance.clone(), job);
+            instances.push((class, instance));
+        }
+        if instances.is_empty() {
+            return Ok(());
+        }
+        let uid = derived_uid(&format!("storage commitment {}", rand::random::<u128>()));
+        self.queue.begin_transaction(&uid, &transaction)?;
+        let asked = connection.request_commitment(&uid, &instances);
+        match &asked {
+            Ok(()) => tracing::info!(
+                destination = self.destination.name,
+                objects = instances.len(),
+                "Storage commitment was asked for."
+            ),
+            Err(_) => self.queue.end_transaction(&uid)?,
+        }
+        asked
+    }
+
+    /// Takes a report about this destination's objects; another's is none of its business.
+    fn take(&self, report: &CommitmentReport) -> Result<(), FileError> {
+        let destination = &self.destination.name;
+        let Some(transaction) = self.queue.transaction(&report.transaction_uid)? else {
+            return Ok(());
+        };
+        for uid in &report.committed {
+            if let Some(job) = transaction.get(uid) {
+                self.queue.commit(job)?;
+                let Job { study_ref, revision, object } = job;
+                let object = object.as_str();
+                tracing::info!(destination, %study_ref, revision, object, "An object is committed.");
+            }
+        }
+        for (uid, reason) in &report.failed {
+            if let Some(job) = transaction.get(uid) {
+                self.queue.send_again(job)?;
+                let Job { study_ref, revision, object } = job;
+                let object = object.as_str();
+                let reason = format!("{reason:#06x}");
+                tracing::warn!(destination, %study_ref, revision, object, reason, "An object is not committed and will be sent again.");
+            }
+        }
+        self.queue.end_transaction(&report.transaction_uid)
     }
 
     fn file(&self, job: &Job) -> PathBuf {
@@ -151,24 +308,28 @@ impl Outlet {
     }
 }
 
-/// Sends files in one association; each must be answered with Success. Blocking.
+/// Sends files over one connection; each must be answered with Success. Blocking.
 ///
 /// # Errors
 /// The first that wasn't sent.
-pub(crate) fn send_files(to: &Destination, files: &[PathBuf]) -> Result<(), ScuError> {
-    let mut association = Association::establish(to, &classes(files))?;
-    files.iter().try_for_each(|file| association.store(file))?;
-    let _ = association.release();
+pub(crate) fn send_files(to: &Destination, files: &[PathBuf]) -> Result<(), SendError> {
+    let mut connection = Connection::open(to, &classes(files))?;
+    files.iter().try_for_each(|file| connection.store(file))?;
+    connection.close();
     Ok(())
 }
 
 /// The SOP classes of files, each once; of one that can't be read, nothing: storing it says why.
 fn classes(files: &[PathBuf]) -> Vec<String> {
-    let classes: BTreeSet<String> = files.iter().filter_map(|file| sop_class(file).ok()).collect();
+    let classes: BTreeSet<String> =
+        files.iter().filter_map(|file| Some(sop_uids(file).ok()?.0)).collect();
     classes.into_iter().collect()
 }
 
-fn sop_class(file: &Path) -> Result<String, ReadError> {
+/// A file's SOP class and instance UID, from its meta information.
+pub(super) fn sop_uids(file: &Path) -> Result<(String, String), ReadError> {
     let object = OpenFileOptions::new().read_until(tags::SOP_INSTANCE_UID).open_file(file)?;
-    Ok(object.meta().media_storage_sop_class_uid.trim_end_matches('\0').to_owned())
+    let meta = object.meta();
+    let trimmed = |uid: &str| uid.trim_end_matches('\0').to_owned();
+    Ok((trimmed(&meta.media_storage_sop_class_uid), trimmed(&meta.media_storage_sop_instance_uid)))
 }

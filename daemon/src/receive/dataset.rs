@@ -62,6 +62,15 @@ pub(super) fn identify(
     if found.pixels { Ok(identity) } else { Err(Reason::MissingPixelData.into()) }
 }
 
+/// Whether a data set without pixels is whole and may be read.
+///
+/// # Errors
+/// As [`identify`], of the structure.
+pub(super) fn check(bytes: &[u8], encoding: Encoding) -> Result<(), Refusal> {
+    let end = bytes.len() as u64;
+    Elements::new(std::io::Cursor::new(bytes), 0, end).walk(encoding, &mut Found::default())
+}
+
 #[derive(Default)]
 struct Found {
     study: Option<String>,

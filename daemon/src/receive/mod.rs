@@ -1,7 +1,7 @@
 //! The first stage: DICOM instances come in and stand safely on disk.
 //!
-//! Owns the DICOM port (C-ECHO and C-STORE, PS3.4 Annexes A and B, over the upper layer of PS3.8), the
-//! watched folder, and the instance files. An instance takes one way, whatever door it came through:
+//! Owns the DICOM port (C-ECHO and C-STORE, PS3.4 Annexes A and B, and the reports on storage commitment, Annex J,
+//! over the upper layer of PS3.8), the watched folder, and the instance files. An instance takes one way, whatever door it came through:
 //!
 //! ```text
 //! association --\
@@ -19,6 +19,7 @@
 
 mod association;
 mod command;
+mod commitment;
 mod config;
 mod dataset;
 mod file_meta;
@@ -37,11 +38,12 @@ mod upload;
 #[cfg(test)]
 mod testing;
 
+pub use commitment::CommitmentReport;
 pub use config::{Config, ConfigError};
 pub use file_meta::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 pub use folder::{FolderWatcher, regular_files, watch_folder};
 pub use ingest::ingest_file;
 pub use refusal::{Origin, Reason, Refusal, RefusedInstances};
 pub use server::{ServeError, Server};
-pub use sink::{InstanceSink, SinkError};
+pub use sink::{CommitmentSink, InstanceSink, SinkError};
 pub use spool::{Change, InstanceStore, SpoolError, StoredInstance};

@@ -1,5 +1,6 @@
 //! What the receive stage tells the next one.
 
+use super::commitment::CommitmentReport;
 use super::refusal::RefusedInstances;
 use super::spool::StoredInstance;
 
@@ -18,7 +19,16 @@ pub trait InstanceSink: Send + Sync + 'static {
     fn refused(&self, refused: &RefusedInstances);
 }
 
-/// The sink couldn't record an instance.
+/// Takes a storage provider's reports on storage commitment. Called on blocking threads.
+pub trait CommitmentSink: Send + Sync + 'static {
+    /// A report came. The provider hears Success after `Ok`, also if nobody waited for the report.
+    ///
+    /// # Errors
+    /// When it couldn't be recorded; the provider then hears "processing failure" and may report again.
+    fn report(&self, report: &CommitmentReport) -> Result<(), SinkError>;
+}
+
+/// The sink couldn't record what it was told.
 #[derive(Debug, thiserror::Error)]
-#[error("the index did not take the instance")]
+#[error("what was received could not be recorded")]
 pub struct SinkError(#[source] pub Box<dyn std::error::Error + Send + Sync>);

@@ -89,6 +89,12 @@ pub fn sync_dir(dir: &Path) -> Result<(), FileError> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(FileError::during("fsync the folder", dir))
 }
 
+/// The first line of a file, of a password's for instance.
+pub fn first_line(path: &Path) -> Result<String, FileError> {
+    let text = fs::read_to_string(path).map_err(FileError::during("read", path))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
 /// The SHA-256 of a file's content, read in chunks.
 pub fn sha256_of(path: &Path) -> Result<Sha256Digest, FileError> {
     let mut file = File::open(path).map_err(FileError::during("open", path))?;

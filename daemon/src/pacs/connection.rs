@@ -1,0 +1,126 @@
+//! An open way to a destination, whatever protocol it speaks.
+
+use std::path::Path;
+
+use super::config::{ConfigError, Destination, Service};
+use super::scu::Association;
+use super::stow::Stow;
+use crate::store::FileError;
+use crate::tls::TlsError;
+
+/// Why something wasn't sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// Nobody answers, the association is refused or the connection broke.
+    #[error("the destination can't be reached or ended the connection: {0}")]
+    Connection(String),
+    /// The destination doesn't take objects of this kind, or no requests for storage commitment.
+    #[error("the destination takes nothing of SOP class {0}")]
+    NotAccepted(String),
+    /// It answered with a failure of DICOM (PS3.7 C, PS3.4 B.2.3, J.3; PS3.18 I.2.2).
+    #[error("the destination answered with status {0:#06x}")]
+    Status(u16),
+    /// It answered with a failure of HTTP.
+    #[error("the destination answered with HTTP status {0}")]
+    Http(u16),
+    /// Its answer doesn't say that the instance was stored.
+    #[error("the destination's answer doesn't name the object among those stored")]
+    Unconfirmed,
+    /// An object can't be read.
+    #[error("an object can't be read from the result's folder: {0}")]
+    File(String),
+    /// Certificates or a key can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A file of secrets can't be read.
+    #[error(transparent)]
+    Secret(#[from] FileError),
+    /// The configuration is impossible.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+impl SendError {
+    /// Whether the next object may fare better on the same connection.
+    pub fn is_of_the_object(&self) -> bool {
+        match self {
+            SendError::NotAccepted(_)
+            | SendError::Status(_)
+            | SendError::Unconfirmed
+            | SendError::File(_) => true,
+            // Bad request, conflict, too large, wrong type, not processable.
+            SendError::Http(status) => [400, 409, 413, 415, 422].contains(status),
+            _ => false,
+        }
+    }
+}
+
+/// An association, or a client of a DICOMweb server. Methods block.
+pub enum Connection {
+    /// Of a storage provider.
+    Dicom(Association),
+    /// Of a DICOMweb server.
+    Web(Stow),
+}
+
+impl Connection {
+    /// Opens one that takes verification and objects of the given SOP classes.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub fn open(to: &Destination, sop_classes: &[String]) -> Result<Connection, SendError> {
+        match to.service()? {
+            Service::Dicom(dicom) => {
+                Association::establish(to, dicom, sop_classes).map(Connection::Dicom)
+            }
+            Service::Web(web) => Stow::new(to, web).map(Connection::Web),
+        }
+    }
+
+    /// Asks whether the destination answers.
+    ///
+    /// # Errors
+    /// It doesn't, or with a failure.
+    pub fn echo(&mut self) -> Result<(), SendError> {
+        match self {
+            Connection::Dicom(association) => association.echo(),
+            Connection::Web(server) => server.echo(),
+        }
+    }
+
+    /// Stores a file; the destination has it when this returns.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub fn store(&mut self, file: &Path) -> Result<(), SendError> {
+        match self {
+            Connection::Dicom(association) => association.store(file),
+            Connection::Web(server) => server.store(file),
+        }
+    }
+
+    /// Asks for storage commitment for instances, each by SOP class and instance UID; see [`Association`].
+    ///
+    /// # Errors
+    /// The request wasn't taken.
+    pub fn request_commitment(
+        &mut self,
+        transaction_uid: &str,
+        instances: &[(String, String)],
+    ) -> Result<(), SendError> {
+        match self {
+            Connection::Dicom(association) => {
+                association.request_commitment(transaction_uid, instances)
+            }
+            Connection::Web(_) => Err(SendError::NotAccepted("storage commitment".to_owned())),
+        }
+    }
+
+    /// Ends it in order.
+    pub fn close(self) {
+        if let Connection::Dicom(association) = self {
+            // All answers are in; an end out of order changes nothing.
+            let _ = association.release();
+        }
+    }
+}

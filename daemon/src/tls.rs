@@ -1,0 +1,145 @@
+//! TLS as a client, towards brokers and PACS: by rustls with ring, versions 1.2 and 1.3; files are PEM.
+//!
+//! Certificates are verified by rustls and its own webpki (0.103); the webpki 0.102 in rumqttc's dependencies, which has
+//! advisories, only gives its error enum a variant.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use serde::{Deserialize, Serialize};
+
+/// A table `tls` of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Certificates of the authorities that may have signed the server's.
+    pub ca_file: PathBuf,
+    /// Our certificate with its chain, for servers that ask for one.
+    #[serde(default)]
+    pub client_cert_file: Option<PathBuf>,
+    /// Its private key.
+    #[serde(default)]
+    pub client_key_file: Option<PathBuf>,
+}
+
+/// Why TLS can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A certificate or key can't be read.
+    #[error("could not read {what} from {path}: {source}")]
+    Pem {
+        /// Certificate or key.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: PemError,
+    },
+    /// rustls refused what was read.
+    #[error("TLS: could not use {what} from {path}: {source}")]
+    Refused {
+        /// Certificate or key.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+}
+
+/// Certificates, the end entity's first, with the key of that one.
+pub(crate) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+impl Tls {
+    /// The key that is given and the one that is missing beside it.
+    pub(crate) fn incomplete(&self) -> Option<(&'static str, &'static str)> {
+        const PAIR: (&str, &str) = ("tls.client_cert_file", "tls.client_key_file");
+        match (&self.client_cert_file, &self.client_key_file) {
+            (Some(_), None) => Some(PAIR),
+            (None, Some(_)) => Some((PAIR.1, PAIR.0)),
+            _ => None,
+        }
+    }
+
+    /// The authorities' certificates, at least one.
+    pub(crate) fn authorities(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        certificates(&self.ca_file)
+    }
+
+    /// Our certificate and key, if there are any.
+    pub(crate) fn identity(&self) -> Result<Option<Identity>, TlsError> {
+        let (Some(certificate), Some(key)) = (&self.client_cert_file, &self.client_key_file) else {
+            return Ok(None);
+        };
+        let read_key = PrivateKeyDer::from_pem_file(key).map_err(pem("a key", key))?;
+        Ok(Some((certificates(certificate)?, read_key)))
+    }
+
+    /// Reads the files.
+    pub(crate) fn client_config(&self) -> Result<ClientConfig, TlsError> {
+        let refused = |what, path: &Path| {
+            let path = path.to_owned();
+            move |source| TlsError::Refused { what, path, source }
+        };
+        let mut roots = RootCertStore::empty();
+        for certificate in self.authorities()? {
+            roots.add(certificate).map_err(refused("an authority's certificate", &self.ca_file))?;
+        }
+        let builder = ClientConfig::builder_with_provider(crypto())
+            .with_safe_default_protocol_versions()
+            .expect("ring offers the suites of TLS 1.2 and 1.3")
+            .with_root_certificates(roots);
+        let Some((chain, key)) = self.identity()? else {
+            return Ok(builder.with_no_client_auth());
+        };
+        let path = self.client_cert_file.as_deref().unwrap_or(Path::new(""));
+        builder.with_client_auth_cert(chain, key).map_err(refused("the client certificate", path))
+    }
+}
+
+/// What encrypts.
+pub(crate) fn crypto() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    const WHAT: &str = "a certificate";
+    let found: Vec<_> =
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(pem(WHAT, path))?;
+    if found.is_empty() {
+        return Err(pem(WHAT, path)(PemError::NoItemsFound));
+    }
+    Ok(found)
+}
+
+fn pem(what: &'static str, path: &Path) -> impl FnOnce(PemError) -> TlsError {
+    let path = path.to_owned();
+    move |source| TlsError::Pem { what, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_authorities_without_a_certificate_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca_file = dir.path().join("ca.pem");
+        std::fs::write(&ca_file, "no certificate").unwrap();
+        let tls = Tls { ca_file, client_cert_file: None, client_key_file: None };
+        let error = tls.client_config().unwrap_err();
+        assert!(matches!(error, TlsError::Pem { .. }));
+        assert!(error.to_string().contains("ca.pem"), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        let tls: Tls = toml::from_str("ca_file = 'ca'\nclient_key_file = 'k'").unwrap();
+        assert_eq!(tls.incomplete(), Some(("tls.client_key_file", "tls.client_cert_file")));
+        assert!(toml::from_str::<Tls>("ca_file = 'ca'\nverify = false").is_err());
+    }
+}
