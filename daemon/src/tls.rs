@@ -51,9 +51,6 @@ pub enum TlsError {
     },
 }
 
-/// Certificates, the end entity's first, with the key of that one.
-pub(crate) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
 impl Tls {
     /// The key that is given and the one that is missing beside it.
     pub(crate) fn incomplete(&self) -> Option<(&'static str, &'static str)> {
@@ -65,20 +62,6 @@ impl Tls {
         }
     }
 
-    /// The authorities' certificates, at least one.
-    pub(crate) fn authorities(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-        certificates(&self.ca_file)
-    }
-
-    /// Our certificate and key, if there are any.
-    pub(crate) fn identity(&self) -> Result<Option<Identity>, TlsError> {
-        let (Some(certificate), Some(key)) = (&self.client_cert_file, &self.client_key_file) else {
-            return Ok(None);
-        };
-        let read_key = PrivateKeyDer::from_pem_file(key).map_err(pem("a key", key))?;
-        Ok(Some((certificates(certificate)?, read_key)))
-    }
-
     /// Reads the files.
     pub(crate) fn client_config(&self) -> Result<ClientConfig, TlsError> {
         let refused = |what, path: &Path| {
@@ -86,18 +69,21 @@ impl Tls {
             move |source| TlsError::Refused { what, path, source }
         };
         let mut roots = RootCertStore::empty();
-        for certificate in self.authorities()? {
+        for certificate in certificates(&self.ca_file)? {
             roots.add(certificate).map_err(refused("an authority's certificate", &self.ca_file))?;
         }
         let builder = ClientConfig::builder_with_provider(crypto())
             .with_safe_default_protocol_versions()
             .expect("ring offers the suites of TLS 1.2 and 1.3")
             .with_root_certificates(roots);
-        let Some((chain, key)) = self.identity()? else {
+        let (Some(certificate), Some(key)) = (&self.client_cert_file, &self.client_key_file) else {
             return Ok(builder.with_no_client_auth());
         };
-        let path = self.client_cert_file.as_deref().unwrap_or(Path::new(""));
-        builder.with_client_auth_cert(chain, key).map_err(refused("the client certificate", path))
+        let chain = certificates(certificate)?;
+        let key = PrivateKeyDer::from_pem_file(key).map_err(pem("a key", key))?;
+        builder
+            .with_client_auth_cert(chain, key)
+            .map_err(refused("the client certificate", certificate))
     }
 }
 
@@ -106,7 +92,8 @@ pub(crate) fn crypto() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// The certificates of a PEM file, at least one.
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     const WHAT: &str = "a certificate";
     let found: Vec<_> =
         CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(pem(WHAT, path))?;

@@ -3,15 +3,17 @@
 //! Nothing here stands in for a peer: mosquitto, dcmtk and Orthanc are the programs from the distribution's packages.
 //! A test that needs one fails when it is absent; `tests/run` installs them.
 
+mod certificates;
 mod daemon;
 mod exams;
 mod pacs;
 mod peers;
 mod process;
 
+pub use certificates::Certificates;
 pub use daemon::Daemon;
 pub use exams::{Defect, Exam, dataset_exam};
-pub use pacs::{Orthanc, Storescp};
+pub use pacs::{HttpsProxy, Orthanc, Storescp};
 pub use peers::{
     Broker, Received, Subscriber, dciodvfy_errors, echoscu, python, storescu, storescu_command,
 };

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::certificates::Certificates;
 use crate::process::{Running, free_port};
 
 /// dcmtk's storescp, which writes what it gets into a folder.
@@ -33,6 +34,14 @@ impl Storescp {
         );
         std::fs::write(&profile, text).expect("the test's folder is writable");
         Storescp::start_with(folder, vec!["-xf".into(), profile.into(), "Some".into()])
+    }
+
+    /// Starts one that speaks TLS and asks for a certificate.
+    pub fn start_with_tls(folder: &Path, certificates: &Certificates) -> Storescp {
+        let mut options: Vec<OsString> = vec!["+tls".into()];
+        options.extend([&certificates.server_key, &certificates.server].map(|p| p.into()));
+        options.extend(["+cf".into(), (&certificates.authority).into()]);
+        Storescp::start_with(folder, options)
     }
 
     fn start_with(folder: &Path, options: Vec<OsString>) -> Storescp {
@@ -72,25 +81,21 @@ impl Storescp {
     }
 }
 
-/// An Orthanc that forwards every MR image to the daemon by its own script.
+/// An Orthanc that forwards every MR image to the daemon by its own script, with its DICOMweb plugin.
 pub struct Orthanc {
     /// Its DICOM port on 127.0.0.1.
     pub dicom_port: u16,
-    http_port: u16,
-    config: PathBuf,
+    /// Its web port on 127.0.0.1.
+    pub http_port: u16,
+    folder: PathBuf,
+    settings: Value,
     process: Option<Running>,
 }
 
 impl Orthanc {
     /// One that isn't started yet; `folder` gets its files, `daemon_port` is where it forwards to.
     pub fn new(folder: &Path, dicom_port: u16, daemon_port: u16) -> Orthanc {
-        let script = folder.join("forward.lua");
-        let text = "function OnStoredInstance(instance, tags, metadata, origin)\n\
-                    \x20 if tags['Modality'] == 'MR' then SendToModality(instance, 'modicd') end\n\
-                    end\n";
-        std::fs::write(&script, text).expect("the test's folder is writable");
         let http_port = free_port();
-        let config = folder.join("orthanc.json");
         let settings = json!({
             "StorageDirectory": folder.join("orthanc"),
             "IndexDirectory": folder.join("orthanc"),
@@ -100,10 +105,47 @@ impl Orthanc {
             "DicomAet": "ORTHANC",
             "DicomPort": dicom_port,
             "DicomModalities": { "modicd": ["MODICD", "127.0.0.1", daemon_port] },
-            "LuaScripts": [script],
+            "Plugins": ["/usr/share/orthanc/plugins/libOrthancDicomWeb.so"],
+            "DicomWeb": { "Enable": true, "Root": "/dicom-web/" },
         });
-        std::fs::write(&config, settings.to_string()).expect("the test's folder is writable");
-        Orthanc { dicom_port, http_port, config, process: None }
+        let folder = folder.to_owned();
+        let mut orthanc = Orthanc { dicom_port, http_port, folder, settings, process: None };
+        orthanc.add_script(
+            "forward",
+            "function OnStoredInstance(instance, tags, metadata, origin)\n\
+             \x20 if tags['Modality'] == 'MR' then SendToModality(instance, 'modicd') end\n\
+             end\n",
+        );
+        orthanc
+    }
+
+    /// Has it answer Success to the first structured report and drop it nevertheless.
+    pub fn loses_the_first_report(mut self) -> Orthanc {
+        self.add_script(
+            "lose",
+            "lost = false\n\
+             function ReceivedInstanceFilter(dicom, origin)\n\
+             \x20 if dicom.Modality == 'SR' and not lost then lost = true return false end\n\
+             \x20 return true\n\
+             end\n",
+        );
+        self
+    }
+
+    /// Lets in only the user `modicd` with the password `secret`.
+    pub fn guarded(mut self) -> Orthanc {
+        self.settings["AuthenticationEnabled"] = true.into();
+        self.settings["RegisteredUsers"] = json!({ "modicd": "secret" });
+        self
+    }
+
+    fn add_script(&mut self, name: &str, text: &str) {
+        let script = self.folder.join(name).with_extension("lua");
+        std::fs::write(&script, text).expect("the test's folder is writable");
+        match self.settings["LuaScripts"].as_array_mut() {
+            Some(scripts) => scripts.push(json!(script)),
+            None => self.settings["LuaScripts"] = json!([script]),
+        }
     }
 
     /// Kills it.
@@ -114,8 +156,10 @@ impl Orthanc {
     /// Starts it, again on what it stored.
     pub fn restart(&mut self) {
         self.process = None;
+        let config = self.folder.join("orthanc.json");
+        std::fs::write(&config, self.settings.to_string()).expect("the test's folder is writable");
         let child = Command::new("Orthanc")
-            .arg(&self.config)
+            .arg(&config)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -151,9 +195,50 @@ impl Orthanc {
     fn get(&self, path: &str) -> Value {
         let url = format!("http://127.0.0.1:{}{path}", self.http_port);
         let output = Command::new("curl")
-            .args(["--silent", "--fail", &url])
+            .args(["--silent", "--fail", "--user", "modicd:secret", &url])
             .output()
             .expect("curl is installed (tests/run installs it)");
         serde_json::from_slice(&output.stdout).expect("Orthanc answers in JSON")
+    }
+}
+
+/// nginx before a web server: HTTPS with certificates of both sides. (Debian's Orthanc crashes when it speaks HTTPS itself.)
+pub struct HttpsProxy {
+    /// Its port on localhost.
+    pub port: u16,
+    _process: Running,
+}
+
+impl HttpsProxy {
+    /// Starts one that passes on to a port of 127.0.0.1.
+    pub fn start(folder: &Path, certificates: &Certificates, to: u16) -> HttpsProxy {
+        std::fs::create_dir_all(folder).expect("the test's folder is writable");
+        let port = free_port();
+        let Certificates { authority, server, server_key, .. } = certificates;
+        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|kind| format!("{kind}_temp_path {};\n", folder.join(kind).display()))
+            .concat();
+        let text = format!(
+            "daemon off;\npid {pid};\nerror_log stderr;\nevents {{}}\n\
+             http {{\naccess_log off;\nclient_max_body_size 64m;\n{temporary}\
+             server {{\nlisten 127.0.0.1:{port} ssl;\n\
+             ssl_certificate {server};\nssl_certificate_key {server_key};\n\
+             ssl_client_certificate {authority};\nssl_verify_client on;\n\
+             location / {{ proxy_pass http://127.0.0.1:{to}; }}\n}}\n}}\n",
+            pid = folder.join("pid").display(),
+            server = server.display(),
+            server_key = server_key.display(),
+            authority = authority.display(),
+        );
+        let config = folder.join("nginx.conf");
+        std::fs::write(&config, text).expect("the test's folder is writable");
+        let child = Command::new("nginx")
+            .arg("-c")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nginx is installed (tests/run installs it)");
+        HttpsProxy { port, _process: Running(child).listening("nginx", port) }
     }
 }

@@ -229,6 +229,8 @@ pub struct Health {
     pub queue: u64,
     /// Messages that wait for the broker; filled in when sent.
     pub outbox: OutboxHealth,
+    /// Objects that wait for each PACS, by its configured name.
+    pub pacs: BTreeMap<String, u64>,
 }
 
 /// How full the outbox is.
@@ -269,6 +271,8 @@ pub struct Metrics {
     pub studies_failed_total: u64,
     pub cache_hits_total: u64,
     pub queue: u64,
+    /// Objects that wait for any PACS.
+    pub pacs_objects: u64,
     pub last_analysis_s: f64,
     pub resident_bytes: u64,
     /// This one and the next two are filled in when sent.

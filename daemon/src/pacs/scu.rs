@@ -28,8 +28,9 @@ const DATA_SET: u16 = 0x0000;
 /// Longest answer that is read, bytes.
 const MAX_RESPONSE: usize = 64 << 10;
 
-fn broken(error: impl std::fmt::Display) -> SendError {
-    SendError::Connection(error.to_string())
+/// With all causes: what is wrong with a certificate is the deepest.
+fn broken(error: impl std::error::Error + Send + Sync + 'static) -> SendError {
+    SendError::Connection(format!("{:#}", anyhow::Error::new(error)))
 }
 
 /// An open association.
@@ -135,7 +136,7 @@ impl Association {
         instances: &[(String, String)],
     ) -> Result<(), SendError> {
         const CLASS: &str = uids::STORAGE_COMMITMENT_PUSH_MODEL;
-        const INSTANCE: &str = uids::STORAGE_COMMITMENT_PUSH_MODEL_SOP_INSTANCE;
+        const INSTANCE: &str = uids::STORAGE_COMMITMENT_PUSH_MODEL_INSTANCE;
         let (context, syntax) = self.context_for(CLASS)?;
         let items = instances.iter().map(|(class, instance)| {
             InMemDicomObject::from_element_iter([
@@ -223,12 +224,12 @@ impl Association {
         loop {
             let pdu = on!(&mut self.stream, association => association.receive());
             let Pdu::PData { data } = pdu.map_err(broken)? else {
-                return Err(broken("no response came"));
+                return Err(SendError::Connection("no response came".to_owned()));
             };
             let last = data.iter().any(|part| part.is_last);
             data.into_iter().for_each(|part| bytes.extend(part.data));
             if bytes.len() > MAX_RESPONSE {
-                return Err(broken("a response without end"));
+                return Err(SendError::Connection("a response without end".to_owned()));
             }
             if last {
                 break;

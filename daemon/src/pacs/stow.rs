@@ -4,18 +4,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine;
-use rustls::pki_types::PrivateKeyDer;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use ureq::http::Response;
-use ureq::tls::{Certificate, ClientCert, KeyKind, PrivateKey, RootCerts, TlsConfig, TlsProvider};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, Body};
 
 use super::config::Web;
 use super::delivery::sop_uids;
 use super::{Destination, SendError};
-use crate::store::files::first_line;
-use crate::tls::{Tls, crypto};
+use crate::store::files::{FileError, first_line};
+use crate::tls::{Tls, certificates, crypto};
 
 /// Longest answer that is read, bytes.
 const MAX_RESPONSE: u64 = 1 << 20;
@@ -127,16 +126,17 @@ fn agent(timeout: Duration, tls: Option<&Tls>) -> Result<Agent, SendError> {
         .proxy(None)
         .http_status_as_error(false);
     if let Some(tls) = tls {
-        let authorities: Vec<_> =
-            tls.authorities()?.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+        // Also checks what ureq would find out only when it connects.
+        tls.client_config()?;
         let mut builder = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .unversioned_rustls_crypto_provider(crypto())
-            .root_certs(RootCerts::new_with_certs(&authorities));
-        if let Some((chain, key)) = tls.identity()? {
-            let chain: Vec<_> =
-                chain.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-            builder = builder.client_cert(Some(ClientCert::new_with_certs(&chain, private(&key))));
+            .root_certs(RootCerts::new_with_certs(&chain(&tls.ca_file)?));
+        if let (Some(certificate), Some(key)) = (&tls.client_cert_file, &tls.client_key_file) {
+            let pem = std::fs::read(key).map_err(FileError::during("read the key in", key))?;
+            let key = PrivateKey::from_pem(&pem).map_err(unreachable)?;
+            builder =
+                builder.client_cert(Some(ClientCert::new_with_certs(&chain(certificate)?, key)));
         }
         config = config.tls_config(builder.build()).https_only(true);
     }
@@ -154,13 +154,9 @@ fn authorization(web: &Web) -> Result<Option<String>, SendError> {
     Ok(Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(both))))
 }
 
-fn private(key: &PrivateKeyDer<'_>) -> PrivateKey<'static> {
-    let kind = match key {
-        PrivateKeyDer::Pkcs1(_) => KeyKind::Pkcs1,
-        PrivateKeyDer::Sec1(_) => KeyKind::Sec1,
-        _ => KeyKind::Pkcs8,
-    };
-    PrivateKey::from_der(kind, key.secret_der()).to_owned()
+fn chain(path: &Path) -> Result<Vec<Certificate<'static>>, SendError> {
+    let chain = certificates(path)?;
+    Ok(chain.iter().map(|der| Certificate::from_der(der).to_owned()).collect())
 }
 
 #[cfg(test)]

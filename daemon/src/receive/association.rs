@@ -1,10 +1,13 @@
 //! One association, from its request to its end.
 
 use super::command::{Command, Operation, Status};
+use super::commitment::{CommitmentReport, MAX_REPORT_BYTES};
 use super::config::Config;
 use super::message::{Assembler, Event, InvalidMessage};
 use super::negotiation::{self, Service, negotiate};
 use super::refusal::{Origin, Reason, Refusal, RefusedInstances};
+use super::sink::CommitmentSink;
+use super::sop::TransferSyntax;
 use super::spool::{Change, Claim};
 use super::transport::{PduStream, TransportError, abort};
 use super::upload::{Destination, Upload};
@@ -23,6 +26,8 @@ use tracing::{debug, info, warn};
 pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) destination: Destination,
+    /// Where reports on storage commitment go, if any are awaited.
+    pub(super) commitments: Option<Arc<dyn CommitmentSink>>,
     /// One permit per association; taken when its request is known, so that silent connections hold none.
     pub(super) associations: Semaphore,
 }
@@ -85,7 +90,8 @@ pub(super) async fn run(
     };
     let calling_ae = negotiation::calling_ae(&request);
     let calling = calling_ae.as_ref().map_or("", AeTitle::as_str);
-    let agreed = negotiate(&request, &shared.config).and_then(|agreement| {
+    let agreed = negotiate(&request, &shared.config, shared.commitments.is_some());
+    let agreed = agreed.and_then(|agreement| {
         let permit = shared.associations.try_acquire();
         permit.map(|p| (agreement, p)).map_err(|_| negotiation::local_limit_exceeded())
     });
@@ -162,6 +168,8 @@ struct Tally {
 enum Receiving {
     /// To be stored.
     Instance(Command, Box<Upload>),
+    /// A report on storage commitment, as far as it came.
+    Report(Command, TransferSyntax, Vec<u8>),
     /// To be discarded, then answered so.
     Discarded(Command, Answer),
 }
@@ -175,6 +183,7 @@ enum Answer {
 /// What a command leads to.
 enum Plan {
     Store(Claim),
+    Report(TransferSyntax),
     Answer(Answer),
     Ignore,
     Abort,
@@ -183,10 +192,15 @@ enum Plan {
 fn plan(command: &Command, service: &Service) -> Plan {
     match (command.operation(), service) {
         (Operation::Echo, Service::Verification) => Plan::Answer(Answer::Status(Status::SUCCESS)),
-        (Operation::Echo, Service::Storage(_)) => {
-            Plan::Answer(Answer::Status(Status::SOP_CLASS_NOT_SUPPORTED))
+        (Operation::EventReport, &Service::StorageCommitment(syntax)) => {
+            if command.has_data_set {
+                Plan::Report(syntax)
+            } else {
+                Plan::Answer(Answer::Status(Status::INVALID_ARGUMENT_VALUE))
+            }
         }
-        (Operation::Store, Service::Verification) => {
+        (Operation::Echo, _) => Plan::Answer(Answer::Status(Status::SOP_CLASS_NOT_SUPPORTED)),
+        (Operation::Store, Service::Verification | Service::StorageCommitment(_)) => {
             Plan::Answer(Answer::Refused(Reason::SopClassNotSupported))
         }
         (Operation::Store, &Service::Storage(transfer_syntax)) => {
@@ -200,7 +214,7 @@ fn plan(command: &Command, service: &Service) -> Plan {
         // of a request that has been answered already
         (Operation::Cancel, _) if !command.has_data_set => Plan::Ignore,
         (Operation::Response, _) => Plan::Abort,
-        (Operation::Cancel | Operation::Other, _) => {
+        (Operation::Cancel | Operation::EventReport | Operation::Other, _) => {
             Plan::Answer(Answer::Status(Status::UNRECOGNIZED_OPERATION))
         }
     }
@@ -263,8 +277,14 @@ impl<'a> Session<'a> {
             Some(Event::DataSet { fragment, last }) => {
                 let (context_id, mut receiving) =
                     self.receiving.take().expect("a data set follows a command that announced it");
-                if let Receiving::Instance(_, upload) = &mut receiving {
-                    upload.push(&fragment).await;
+                match &mut receiving {
+                    Receiving::Instance(_, upload) => upload.push(&fragment).await,
+                    // One byte too many is kept, to be noticed at the end.
+                    Receiving::Report(_, _, bytes) => {
+                        let room = MAX_REPORT_BYTES + 1 - bytes.len();
+                        bytes.extend(&fragment[..fragment.len().min(room)]);
+                    }
+                    Receiving::Discarded(..) => {}
                 }
                 if last {
                     self.complete(context_id, receiving).await
@@ -284,6 +304,7 @@ impl<'a> Session<'a> {
             Plan::Ignore => return Ok(()),
             Plan::Abort => return Err(Ended::UnexpectedResponse),
             Plan::Answer(answer) => Receiving::Discarded(command, answer),
+            Plan::Report(syntax) => Receiving::Report(command, syntax, Vec::new()),
             Plan::Store(claim) => {
                 let upload = Upload::new(self.shared.destination.clone(), claim);
                 Receiving::Instance(command, Box::new(upload))
@@ -301,6 +322,10 @@ impl<'a> Session<'a> {
     async fn complete(&mut self, context_id: u8, receiving: Receiving) -> Result<(), Ended> {
         let (command, answer) = match receiving {
             Receiving::Discarded(command, answer) => (command, answer),
+            Receiving::Report(command, syntax, bytes) => {
+                let status = self.report(&bytes, syntax).await;
+                (command, Answer::Status(status))
+            }
             Receiving::Instance(command, upload) => match upload.finish().await {
                 Ok(stored) => {
                     let study_ref = &stored.study_ref;
@@ -326,6 +351,26 @@ impl<'a> Session<'a> {
             }
         };
         self.respond(context_id, &response).await
+    }
+
+    /// Hands a report on storage commitment on.
+    async fn report(&self, bytes: &[u8], syntax: TransferSyntax) -> Status {
+        let (Ok(report), Some(sink), true) = (
+            CommitmentReport::parse(bytes, syntax),
+            self.shared.commitments.clone(),
+            bytes.len() <= MAX_REPORT_BYTES,
+        ) else {
+            warn!("A report on storage commitment can't be read.");
+            return Status::INVALID_ARGUMENT_VALUE;
+        };
+        match tokio::task::spawn_blocking(move || sink.report(&report)).await {
+            Ok(Ok(())) => Status::SUCCESS,
+            Ok(Err(error)) => {
+                warn!(cause = %error.0, "A report on storage commitment could not be recorded.");
+                Status::PROCESSING_FAILURE
+            }
+            Err(_) => Status::PROCESSING_FAILURE,
+        }
     }
 
     /// Sends a command set, in pieces if the peer takes only short PDUs.

@@ -1,5 +1,5 @@
-//! DIMSE command sets (PS3.7, clause 9.3 and annex E): the few fields that a C-ECHO and C-STORE provider
-//! reads and writes, always in Implicit VR Little Endian.
+//! DIMSE command sets (PS3.7, clause 9.3 and annex E): the few fields that a provider of
+//! C-ECHO and C-STORE and a receiver of N-EVENT-REPORT reads and writes, always in Implicit VR Little Endian.
 
 use super::sop::trim_uid;
 
@@ -30,6 +30,8 @@ impl Status {
     pub(super) const SUCCESS: Status = Status(0x0000);
     pub(super) const SOP_CLASS_NOT_SUPPORTED: Status = Status(0x0122);
     pub(super) const UNRECOGNIZED_OPERATION: Status = Status(0x0211);
+    pub(super) const PROCESSING_FAILURE: Status = Status(0x0110);
+    pub(super) const INVALID_ARGUMENT_VALUE: Status = Status(0x0115);
     pub(super) const OUT_OF_RESOURCES: Status = Status(0xa700);
     pub(super) const DATA_SET_DOES_NOT_MATCH_SOP_CLASS: Status = Status(0xa900);
     pub(super) const CANNOT_UNDERSTAND: Status = Status(0xc000);
@@ -40,6 +42,7 @@ impl Status {
 pub(super) enum Operation {
     Store,
     Echo,
+    EventReport,
     /// Of a request that is already answered; needs no response.
     Cancel,
     /// A response, to a request that the daemon never made.
@@ -99,6 +102,7 @@ impl Command {
         match self.field {
             0x0001 => Operation::Store,
             0x0030 => Operation::Echo,
+            0x0100 => Operation::EventReport,
             0x0fff => Operation::Cancel,
             field if field & RESPONSE_BIT != 0 => Operation::Response,
             _ => Operation::Other,

@@ -9,7 +9,7 @@ use dicom_ul::pdu::{
     AssociationAC, AssociationRJ, AssociationRJResult, AssociationRJServiceProviderASCEReason,
     AssociationRJServiceProviderPresentationReason, AssociationRJServiceUserReason,
     AssociationRJSource, AssociationRQ, PresentationContextProposed, PresentationContextResult,
-    PresentationContextResultReason as ContextResult, UserVariableItem,
+    PresentationContextResultReason as ContextResult, RequestorRoles, UserVariableItem,
 };
 use std::collections::HashMap;
 
@@ -25,6 +25,8 @@ const MIN_PEER_MAX_PDU: u32 = 128;
 pub(super) enum Service {
     Verification,
     Storage(TransferSyntax),
+    /// Reports on storage commitment, from the provider.
+    StorageCommitment(TransferSyntax),
 }
 
 /// An association that was agreed on.
@@ -41,7 +43,7 @@ pub(super) fn calling_ae(request: &AssociationRQ) -> Option<AeTitle> {
     AeTitle::try_from(request.calling_ae_title.clone()).ok()
 }
 
-/// Answers a request.
+/// Answers a request. `commitment`: whether reports on storage commitment are awaited.
 ///
 /// # Errors
 /// The rejection, when titles, protocol or application context don't fit. A request of which no
@@ -49,6 +51,7 @@ pub(super) fn calling_ae(request: &AssociationRQ) -> Option<AeTitle> {
 pub(super) fn negotiate(
     request: &AssociationRQ,
     config: &Config,
+    commitment: bool,
 ) -> Result<Agreement, AssociationRJ> {
     use AssociationRJServiceUserReason as User;
     if request.protocol_version & PROTOCOL_VERSION_1 == 0 {
@@ -72,7 +75,7 @@ pub(super) fn negotiate(
     let mut contexts = HashMap::new();
     let mut results = Vec::with_capacity(request.presentation_contexts.len());
     for proposed in &request.presentation_contexts {
-        let answer = answer_context(proposed, &contexts);
+        let answer = answer_context(proposed, &contexts, commitment);
         let (reason, transfer_syntax) = match answer {
             Ok((service, transfer_syntax)) => {
                 contexts.insert(proposed.id, service);
@@ -84,6 +87,14 @@ pub(super) fn negotiate(
         let transfer_syntax = transfer_syntax.uid().to_owned();
         results.push(PresentationContextResult { id: proposed.id, reason, transfer_syntax });
     }
+    let mut user_variables = vec![
+        UserVariableItem::MaxLength(config.max_pdu_bytes),
+        UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS_UID.to_owned()),
+        UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION_NAME.to_owned()),
+    ];
+    if commitment {
+        user_variables.extend(request.user_variables.iter().filter_map(provider_role));
+    }
     Ok(Agreement {
         contexts,
         peer_max_pdu: peer_max_pdu(&request.user_variables),
@@ -93,11 +104,7 @@ pub(super) fn negotiate(
             called_ae_title: request.called_ae_title.clone(),
             application_context_name: uids::DICOM_APPLICATION_CONTEXT.to_owned(),
             presentation_contexts: results,
-            user_variables: vec![
-                UserVariableItem::MaxLength(config.max_pdu_bytes),
-                UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS_UID.to_owned()),
-                UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION_NAME.to_owned()),
-            ],
+            user_variables,
         },
     })
 }
@@ -118,6 +125,7 @@ fn permanent(source: AssociationRJSource) -> AssociationRJ {
 fn answer_context(
     proposed: &PresentationContextProposed,
     accepted: &HashMap<u8, Service>,
+    commitment: bool,
 ) -> Result<(Service, TransferSyntax), ContextResult> {
     // identifiers are odd and unique (PS3.8, 9.3.2.2)
     if proposed.id.is_multiple_of(2) || accepted.contains_key(&proposed.id) {
@@ -140,9 +148,21 @@ fn answer_context(
         offered(&TransferSyntax::PREFERRED[..2]).map(|ts| (Service::Verification, ts))
     } else if is_storage_class(&proposed.abstract_syntax) {
         offered(&TransferSyntax::PREFERRED).map(|ts| (Service::Storage(ts), ts))
+    } else if commitment
+        && trim_uid(&proposed.abstract_syntax) == uids::STORAGE_COMMITMENT_PUSH_MODEL
+    {
+        offered(&TransferSyntax::PREFERRED[..2]).map(|ts| (Service::StorageCommitment(ts), ts))
     } else {
         Err(ContextResult::AbstractSyntaxNotSupported)
     }
+}
+
+/// The answer to a requestor that wants to report as the provider of storage commitment (PS3.7, D.3.3.4).
+fn provider_role(item: &UserVariableItem) -> Option<UserVariableItem> {
+    let UserVariableItem::ScuScpRoleSelectionSubItem(class, proposed) = item else { return None };
+    let roles = RequestorRoles { scu: false, scp: proposed.scp };
+    (trim_uid(class) == uids::STORAGE_COMMITMENT_PUSH_MODEL)
+        .then(|| UserVariableItem::ScuScpRoleSelectionSubItem(class.clone(), roles))
 }
 
 fn peer_max_pdu(user_variables: &[UserVariableItem]) -> u32 {

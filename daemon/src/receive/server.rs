@@ -2,7 +2,7 @@
 
 use super::association::{Shared, run};
 use super::config::Config;
-use super::sink::InstanceSink;
+use super::sink::{CommitmentSink, InstanceSink};
 use super::spool::InstanceStore;
 use super::upload::Destination;
 use std::io;
@@ -41,7 +41,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the port; peers that connect now are served once [`Server::run`] runs.
+    /// Opens the port; peers that connect now are served once [`Server::run`] runs. Without a sink for them, reports on
+    /// storage commitment are refused.
     ///
     /// # Errors
     /// When the address can't be bound.
@@ -49,6 +50,7 @@ impl Server {
         config: Config,
         store: Arc<InstanceStore>,
         sink: Arc<dyn InstanceSink>,
+        commitments: Option<Arc<dyn CommitmentSink>>,
     ) -> Result<Server, ServeError> {
         let address = config.bind;
         let failed = |source| ServeError { address, source };
@@ -57,6 +59,7 @@ impl Server {
         let shared = Shared {
             associations: Semaphore::new(config.max_associations),
             destination: Destination { store, sink },
+            commitments,
             config,
         };
         Ok(Server { listener, local_addr, shared: Arc::new(shared) })

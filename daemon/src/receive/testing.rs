@@ -1,10 +1,10 @@
 //! For the tests of this stage: sample instances, a sink that remembers, and a service class user that can
 //! misbehave.
 
-use super::sink::{InstanceSink, SinkError};
+use super::sink::{CommitmentSink, InstanceSink, SinkError};
 use super::spool::{InstanceStore, StoredInstance};
 use super::{RefusedInstances, Server};
-use crate::receive::Config;
+use crate::receive::{CommitmentReport, Config};
 use dicom_ul::pdu::{
     AssociationRQ, PDataValue, PDataValueType, Pdu, PresentationContextProposed, UserVariableItem,
     read_pdu, write_pdu,
@@ -149,6 +149,7 @@ pub(super) struct RecordingSink {
     pub(super) stored: Mutex<Vec<StoredInstance>>,
     pub(super) refused: Mutex<Vec<RefusedInstances>>,
     pub(super) fails: AtomicBool,
+    pub(super) reports: Mutex<Vec<CommitmentReport>>,
 }
 
 impl InstanceSink for RecordingSink {
@@ -162,6 +163,16 @@ impl InstanceSink for RecordingSink {
 
     fn refused(&self, refused: &RefusedInstances) {
         self.refused.lock().unwrap().push(refused.clone());
+    }
+}
+
+impl CommitmentSink for RecordingSink {
+    fn report(&self, report: &CommitmentReport) -> Result<(), SinkError> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(SinkError("the test wants it so".into()));
+        }
+        self.reports.lock().unwrap().push(report.clone());
+        Ok(())
     }
 }
 
@@ -181,7 +192,7 @@ impl TestServer {
         change(&mut config);
         let (dir, store) = scratch_store();
         let sink = Arc::new(RecordingSink::default());
-        let server = Server::bind(config, store.clone(), sink.clone()).await.unwrap();
+        let server = Server::bind(config, store.clone(), sink.clone(), Some(sink.clone())).await.unwrap();
         let address = server.local_addr();
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(server.run(shutdown.clone()));

@@ -87,8 +87,14 @@ impl Service {
         let delivery = Delivery::new(&config.mqtt, identity, outbox, feeds)?;
         let intake = Arc::new(Intake::new(index.clone(), Arc::clone(&announcer)));
         let sink: Arc<dyn InstanceSink> = Arc::clone(&intake) as _;
-        let server =
-            Server::bind(config.receive.clone(), Arc::clone(&store), Arc::clone(&sink)).await?;
+        let commitments = pacs.awaits_commitment().then(|| Arc::clone(&pacs) as _);
+        let server = Server::bind(
+            config.receive.clone(),
+            Arc::clone(&store),
+            Arc::clone(&sink),
+            commitments,
+        )
+        .await?;
         let worker = Worker {
             config: config.worker.clone(),
             study: config.study.clone(),

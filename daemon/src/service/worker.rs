@@ -264,10 +264,16 @@ impl Worker {
         Ok(())
     }
 
-    fn tell_health(&self, reasons: Vec<&'static str>) -> anyhow::Result<()> {
+    fn tell_health(&self, mut reasons: Vec<&'static str>) -> anyhow::Result<()> {
+        let pacs = self.pacs.health().unwrap_or_else(|error| {
+            tracing::error!(%error, "The queues of the PACS can't be read.");
+            reasons.push("pacs_queue_unreadable");
+            Default::default()
+        });
+        let pacs_objects = pacs.values().sum();
         let queue = self.index.studies()?.iter().filter(|(_, r)| r.has_work()).count() as u64;
         let status = if reasons.is_empty() { Status::Ok } else { Status::Degraded };
-        let health = Health { status, reasons, queue, ..Health::default() };
+        let health = Health { status, reasons, queue, pacs, ..Health::default() };
         self.health.send_if_modified(|old| {
             let changed = *old != health;
             *old = health;
@@ -285,6 +291,7 @@ impl Worker {
             cache_hits_total: self.counts.cached,
             last_analysis_s: self.counts.last_analysis_s,
             queue,
+            pacs_objects,
             resident_bytes: resident_bytes(),
             ..Metrics::default()
         });
