@@ -1,12 +1,14 @@
 """Do the DICOM objects of results say what their finding document and NIfTI map say? `check_objects.py FOLDER...`
 
-Reads them by highdicom and pydicom; stops at the first difference with exit code 1.
+Reads them by highdicom, pydicom and dcmqi; stops at the first difference with exit code 1.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +45,7 @@ def check(folder: Path) -> None:
     segmentation = hd.seg.segread(folder / "map.seg.dcm")
     check_map(segmentation, nibabel.load(folder / "modic_map.nii.gz"))
     check_report(hd.sr.srread(folder / "report.sr.dcm"), segmentation, document)
+    check_dcmqi(folder, document)
     picture = pydicom.dcmread(folder / "summary.sc.dcm")
     same(picture.pixel_array.shape, (picture.Rows, picture.Columns, 3), "the picture's shape")
     page = pydicom.dcmread(folder / "report.pdf.dcm")
@@ -82,6 +85,43 @@ def check_map(segmentation: hd.seg.Segmentation, nifti: nibabel.Nifti1Image) -> 
         same(int(found[index].max()), 0, "a voxel has one type")
         found[index] = types[number]
     same(int((found != expected).sum()), 0, "voxels that differ from the NIfTI map")
+
+
+def check_dcmqi(folder: Path, document: dict) -> None:
+    """dcmqi reads as many voxels of each type, and the same volumes."""
+    tool = Path(sys.executable).parent
+    with tempfile.TemporaryDirectory() as out:
+        run([tool / "segimage2itkimage", "--inputDICOM", folder / "map.seg.dcm", "--outputDirectory", out,
+             "-t", "nii", "--mergeSegments"])
+        run([tool / "tid1500reader", "--inputDICOM", folder / "report.sr.dcm", "--outputMetadata", f"{out}/report.json"])
+        groups = json.loads(Path(out, "meta.json").read_text())["segmentAttributes"]
+        report = json.loads(Path(out, "report.json").read_text())
+        expected = np.asarray(nibabel.load(folder / "modic_map.nii.gz").dataobj)
+        for number, group in enumerate(groups, start=1):
+            labels = np.asarray(nibabel.load(f"{out}/{number}.nii.gz").dataobj)
+            for segment in group:
+                code = segment["SegmentedPropertyTypeCodeSequence"]["CodeValue"]
+                voxels = int((labels == segment["labelID"]).sum())
+                if voxels == 0:
+                    sys.exit(f"dcmqi: segment {code} is empty")
+                if code in TYPES and not segment["SegmentLabel"].startswith("Finding"):
+                    same(voxels, int((expected == TYPES[code]).sum()), f"dcmqi: voxels of {code}")
+    volumes = [
+        float(item["value"])
+        for measured in report["Measurements"]
+        for item in measured["measurementItems"]
+        if item["quantity"]["CodeMeaning"] == "Volume"
+    ]
+    same(len(volumes), len(document["findings"]), "dcmqi: findings")
+    for volume, finding in zip(volumes, document["findings"]):
+        if abs(volume - finding["volume_mm3"]) > 0.001:
+            sys.exit(f"dcmqi: volume {volume} instead of {finding['volume_mm3']}")
+
+
+def run(command: list) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{command[0]}: {done.stdout}{done.stderr}")
 
 
 def check_report(report: hd.sr.Comprehensive3DSR, segmentation: hd.seg.Segmentation, document: dict) -> None:

@@ -28,8 +28,8 @@ impl Certificates {
             path
         };
         let parameters = |name: &str| {
-            let mut parameters =
-                CertificateParams::new(vec![name.to_owned()]).expect("a name that can be certified");
+            let mut parameters = CertificateParams::new(vec![name.to_owned()])
+                .expect("a name that can be certified");
             // With one name for all, OpenSSL takes each for self-signed.
             parameters.distinguished_name.push(DnType::CommonName, name);
             parameters

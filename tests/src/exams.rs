@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use dicom::core::{DataElement, PrimitiveValue, VR, dicom_value};
-use dicom::dictionary_std::tags;
-use dicom::object::{InMemDicomObject, open_file};
+use dicom::core::value::DataSetSequence;
+use dicom::core::{DataElement, PrimitiveValue, Tag, VR, dicom_value};
+use dicom::dictionary_std::{tags, uids};
+use dicom::object::{FileDicomObject, FileMetaTableBuilder, InMemDicomObject, open_file};
 use modicd::dataset::Dataset;
 use modicd::phantom::{Protocol, SeriesPair, Settings, Timing, generate, write_dicom, write_pair};
 
@@ -64,6 +65,27 @@ impl Exam {
         modicd::receive::regular_files(&self.folder).expect("the exam is readable")
     }
 
+    /// The same exam below `folder` with one Enhanced MR object a series, a frame for each slice.
+    pub fn enhanced(&self, folder: &Path) -> Exam {
+        std::fs::create_dir_all(folder).expect("the test's folder is writable");
+        for series in ["t1", "t2"] {
+            let mut files = modicd::receive::regular_files(&self.folder.join(series))
+                .expect("the exam is readable");
+            files.sort();
+            let slices: Vec<_> =
+                files.iter().map(|file| open_file(file).expect("the phantom is DICOM")).collect();
+            let object = enhanced(&slices)
+                .with_meta(
+                    FileMetaTableBuilder::new().transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN),
+                )
+                .expect("a SOP class and an instance UID are there");
+            object
+                .write_to_file(folder.join(format!("{series}.dcm")))
+                .expect("the test's folder is writable");
+        }
+        Exam { folder: folder.to_owned() }
+    }
+
     /// Puts the defect into every file.
     pub fn spoil(self, defect: Defect) -> Exam {
         if defect == Defect::T1Only {
@@ -88,6 +110,62 @@ impl Exam {
         }
         self
     }
+}
+
+/// An Enhanced MR Image (PS3.3, A.36.2) of the slices of a series: what differs between them, and what Enhanced MR has
+/// elsewhere than MR, in functional groups.
+fn enhanced(slices: &[FileDicomObject<InMemDicomObject>]) -> InMemDicomObject {
+    let group = |tag, items: Vec<InMemDicomObject>| {
+        DataElement::new(tag, VR::SQ, DataSetSequence::from(items))
+    };
+    // A functional group: the attributes of these tags, moved.
+    let moved = |from: &InMemDicomObject, sequence, of: &[Tag]| {
+        let elements = of.iter().map(|tag| from.element(*tag).expect("a phantom has it").clone());
+        group(sequence, vec![InMemDicomObject::from_element_iter(elements)])
+    };
+    let first: &InMemDicomObject = &slices[0];
+    let echo_ms = first.element(tags::ECHO_TIME).ok().and_then(|e| e.to_float64().ok());
+    let echo = InMemDicomObject::from_element_iter([DataElement::new(
+        tags::EFFECTIVE_ECHO_TIME,
+        VR::FD,
+        PrimitiveValue::from(echo_ms.expect("a phantom has an echo time")),
+    )]);
+    let shared = InMemDicomObject::from_element_iter([
+        moved(first, tags::PIXEL_MEASURES_SEQUENCE, &[tags::PIXEL_SPACING, tags::SLICE_THICKNESS]),
+        moved(first, tags::PLANE_ORIENTATION_SEQUENCE, &[tags::IMAGE_ORIENTATION_PATIENT]),
+        moved(first, tags::MR_TIMING_AND_RELATED_PARAMETERS_SEQUENCE, &[tags::REPETITION_TIME]),
+        group(tags::MR_ECHO_SEQUENCE, vec![echo]),
+    ]);
+    let frames = slices.iter().map(|slice| {
+        InMemDicomObject::from_element_iter([moved(
+            slice,
+            tags::PLANE_POSITION_SEQUENCE,
+            &[tags::IMAGE_POSITION_PATIENT],
+        )])
+    });
+    let pixels = slices.iter().flat_map(|slice| {
+        let pixels = slice.element(tags::PIXEL_DATA).ok();
+        pixels.and_then(|e| e.to_multi_int::<u16>().ok()).expect("a phantom has pixels")
+    });
+    let mut object = first.clone();
+    for tag in [
+        tags::PIXEL_SPACING,
+        tags::SLICE_THICKNESS,
+        tags::IMAGE_POSITION_PATIENT,
+        tags::IMAGE_ORIENTATION_PATIENT,
+        tags::REPETITION_TIME,
+        tags::ECHO_TIME,
+        tags::SLICE_LOCATION,
+    ] {
+        object.remove_element(tag);
+    }
+    object.put_str(tags::SOP_CLASS_UID, VR::UI, uids::ENHANCED_MR_IMAGE_STORAGE);
+    object.put_str(tags::NUMBER_OF_FRAMES, VR::IS, slices.len().to_string());
+    object.put(group(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared]));
+    object.put(group(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames.collect()));
+    let pixels = PrimitiveValue::U16(pixels.collect());
+    object.put(DataElement::new(tags::PIXEL_DATA, VR::OW, pixels));
+    object
 }
 
 fn spoil(object: &mut InMemDicomObject, defect: Defect) {

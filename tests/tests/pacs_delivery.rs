@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use modicd_tests::{
-    Broker, Certificates, Daemon, Exam, HttpsProxy, Orthanc, Storescp, Subscriber, eventually, free_port, storescu,
+    Broker, Certificates, Daemon, Exam, HttpsProxy, Orthanc, Storescp, Subscriber, eventually,
+    free_port, storescu,
 };
 
 const COMPREHENSIVE_3D_SR: &str = "1.2.840.10008.5.1.4.1.1.88.34";
@@ -20,7 +21,7 @@ fn destination(name: &str, port: u16, rest: &str) -> String {
 
 /// How many files a folder has, those in folders below not counted.
 fn files_in(folder: &Path) -> usize {
-    let entries = std::fs::read_dir(folder).unwrap().flatten();
+    let entries = std::fs::read_dir(folder).expect("a folder").flatten();
     entries.filter(|entry| entry.path().is_file()).count()
 }
 
@@ -95,7 +96,7 @@ fn pacs(folder: &Path, words: &[&str]) -> (Option<i32>, String, String) {
     let mut run = Command::new(Daemon::program());
     run.arg("pacs").args(words).arg("--config").arg(folder.join("modicd.toml"));
     let output = run.output().expect("the program is built");
-    let [out, err] = [output.stdout, output.stderr].map(|t| String::from_utf8(t).unwrap());
+    let [out, err] = [output.stdout, output.stderr].map(|t| String::from_utf8(t).expect("text"));
     (output.status.code(), out, err)
 }
 
@@ -171,8 +172,7 @@ fn a_dicomweb_server_gets_results_over_https_and_none_twice() {
     let broker = Broker::start(folder.path());
     let certificates = Certificates::make(&folder.path().join("certificates"));
     let mut orthanc = Orthanc::new(folder.path(), free_port(), free_port()).guarded();
-    let proxy =
-        HttpsProxy::start(&folder.path().join("nginx"), &certificates, orthanc.http_port);
+    let proxy = HttpsProxy::start(&folder.path().join("nginx"), &certificates, orthanc.http_port);
     let [right, wrong] = ["secret", "guessed"].map(|password| {
         let file = folder.path().join(password);
         std::fs::write(&file, format!("{password}\n")).unwrap();

@@ -1,4 +1,4 @@
-//! The DICOM objects of results, before readers and judges that others wrote: dciodvfy, highdicom, pydicom.
+//! The DICOM objects of results, before readers and judges that others wrote: dciodvfy, highdicom, pydicom, dcmqi.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

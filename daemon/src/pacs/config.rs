@@ -221,10 +221,8 @@ impl Destination {
         if self.objects.is_empty() {
             return Err(ConfigError::NoObjects(name()));
         }
-        let mut ranges = vec![
-            ("timeout_s", self.timeout_s, 600),
-            ("backoff_max_s", self.backoff_max_s, 3600),
-        ];
+        let mut ranges =
+            vec![("timeout_s", self.timeout_s, 600), ("backoff_max_s", self.backoff_max_s, 3600)];
         let incomplete = |given, missing| ConfigError::Incomplete { name: name(), given, missing };
         match self.service()? {
             Service::Dicom(dicom) => {

@@ -42,7 +42,7 @@ pub enum PacsError {
         /// The destination.
         name: String,
         /// Why.
-        source: SendError,
+        source: Box<SendError>,
     },
 }
 
@@ -62,7 +62,7 @@ impl Pacs {
         let outlet = |destination: &Destination| {
             destination.check_files().map_err(|source| {
                 let name = destination.name.clone();
-                PacsError::Destination { name, source }
+                PacsError::Destination { name, source: Box::new(source) }
             })?;
             let queue = Queue::open(state_dir.join("pacs").join(&destination.name))?;
             let (destination, results) = (destination.clone(), results.clone());

@@ -169,13 +169,16 @@ impl Association {
     /// The context that was accepted for a SOP class, and its transfer syntax.
     fn context_for(&self, class: &str) -> Result<(u8, TransferSyntax), SendError> {
         let trimmed = |uid: &str| uid.trim_end_matches('\0').to_owned();
-        let known = |context: &PresentationContextNegotiated| match &*trimmed(
-            &context.transfer_syntax,
-        ) {
-            uids::EXPLICIT_VR_LITTLE_ENDIAN => Some(entries::EXPLICIT_VR_LITTLE_ENDIAN.erased()),
-            uids::IMPLICIT_VR_LITTLE_ENDIAN => Some(entries::IMPLICIT_VR_LITTLE_ENDIAN.erased()),
-            _ => None,
-        };
+        let known =
+            |context: &PresentationContextNegotiated| match &*trimmed(&context.transfer_syntax) {
+                uids::EXPLICIT_VR_LITTLE_ENDIAN => {
+                    Some(entries::EXPLICIT_VR_LITTLE_ENDIAN.erased())
+                }
+                uids::IMPLICIT_VR_LITTLE_ENDIAN => {
+                    Some(entries::IMPLICIT_VR_LITTLE_ENDIAN.erased())
+                }
+                _ => None,
+            };
         on!(&self.stream, association => association.presentation_contexts())
             .iter()
             .filter(|context| trimmed(&context.abstract_syntax) == class)
@@ -186,8 +189,7 @@ impl Association {
     /// A command set; whether a data set follows is said when it is sent.
     fn command<const N: usize>(&mut self, field: u16, about: [(Tag, &str); N]) -> InMemDicomObject {
         self.messages = self.messages.wrapping_add(1);
-        let numbers =
-            [number(tags::COMMAND_FIELD, field), number(tags::MESSAGE_ID, self.messages)];
+        let numbers = [number(tags::COMMAND_FIELD, field), number(tags::MESSAGE_ID, self.messages)];
         let about = about.into_iter().map(|(tag, value)| uid(tag, value));
         InMemDicomObject::from_element_iter(numbers.into_iter().chain(about))
     }

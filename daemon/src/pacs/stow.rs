@@ -184,6 +184,9 @@ mod tests {
         let boundary = content_type.rsplit_once('=').unwrap().1;
         let text = String::from_utf8(body).unwrap();
         let parts: Vec<_> = text.split(&format!("--{boundary}")).collect();
-        assert_eq!(parts, ["", "\r\nContent-Type: application/dicom\r\n\r\n--file--\r\n", "--\r\n"]);
+        assert_eq!(
+            parts,
+            ["", "\r\nContent-Type: application/dicom\r\n\r\n--file--\r\n", "--\r\n"]
+        );
     }
 }

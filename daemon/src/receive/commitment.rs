@@ -34,7 +34,8 @@ impl CommitmentReport {
             Encoding::ImplicitLittleEndian => entries::IMPLICIT_VR_LITTLE_ENDIAN.erased(),
             Encoding::ExplicitLittleEndian => entries::EXPLICIT_VR_LITTLE_ENDIAN.erased(),
         };
-        let set = InMemDicomObject::read_dataset_with_ts(bytes, &syntax).map_err(|_| InvalidReport)?;
+        let set =
+            InMemDicomObject::read_dataset_with_ts(bytes, &syntax).map_err(|_| InvalidReport)?;
         let committed = items(&set, tags::REFERENCED_SOP_SEQUENCE).iter().map(instance);
         let failed = items(&set, tags::FAILED_SOP_SEQUENCE).iter().map(|item| {
             let reason = item.element(tags::FAILURE_REASON).ok().and_then(|e| e.to_int().ok());
@@ -74,20 +75,20 @@ mod tests {
 
     fn report() -> Vec<u8> {
         let reference = |instance| [uid(tags::REFERENCED_SOP_INSTANCE_UID, instance)];
-        let reason = DataElement::new(tags::FAILURE_REASON, VR::US, PrimitiveValue::from(0x0112u16));
+        let reason =
+            DataElement::new(tags::FAILURE_REASON, VR::US, PrimitiveValue::from(0x0112u16));
         let kept = InMemDicomObject::from_element_iter(reference("1.2.3"));
         let mut lost = InMemDicomObject::from_element_iter(reference("1.2.4"));
         lost.put(reason);
-        let sequence = |tag, item| {
-            DataElement::new(tag, VR::SQ, DataSetSequence::from(vec![item]))
-        };
+        let sequence = |tag, item| DataElement::new(tag, VR::SQ, DataSetSequence::from(vec![item]));
         let set = InMemDicomObject::from_element_iter([
             uid(tags::TRANSACTION_UID, "2.25.7"),
             sequence(tags::FAILED_SOP_SEQUENCE, lost),
             sequence(tags::REFERENCED_SOP_SEQUENCE, kept),
         ]);
         let mut bytes = Vec::new();
-        set.write_dataset_with_ts(&mut bytes, &entries::EXPLICIT_VR_LITTLE_ENDIAN.erased()).unwrap();
+        set.write_dataset_with_ts(&mut bytes, &entries::EXPLICIT_VR_LITTLE_ENDIAN.erased())
+            .unwrap();
         bytes
     }
 

@@ -192,7 +192,8 @@ impl TestServer {
         change(&mut config);
         let (dir, store) = scratch_store();
         let sink = Arc::new(RecordingSink::default());
-        let server = Server::bind(config, store.clone(), sink.clone(), Some(sink.clone())).await.unwrap();
+        let server =
+            Server::bind(config, store.clone(), sink.clone(), Some(sink.clone())).await.unwrap();
         let address = server.local_addr();
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(server.run(shutdown.clone()));

@@ -72,6 +72,11 @@ impl<'a> Attributes<'a> {
         self.element(group, tag)?.items()?.first()
     }
 
+    /// The items of a sequence of the data set.
+    pub(super) fn items(&self, tag: Tag) -> &'a [InMemDicomObject] {
+        items(self.root, tag)
+    }
+
     /// Whether the data set holds the sequence with at least one item.
     pub(super) fn has_items(&self, tag: Tag) -> bool {
         !items(self.root, tag).is_empty()

@@ -115,6 +115,8 @@ pub struct SliceHeader {
     pub contrast_agent: bool,
     /// Lossy Image Compression is "01".
     pub lossy: bool,
+    /// Lossy compression is all that it was derived by, if it says that it was derived.
+    pub only_compressed: bool,
     /// The patient is under the configured age; `None` when unknown. Age and dates themselves aren't kept.
     pub minor: Option<bool>,
     /// Descriptions of the series (hints), lower case.
@@ -217,6 +219,7 @@ fn slice_header(
         body_part: body_part(a),
         contrast_agent: contrast_agent(a),
         lossy: a.text(tags::LOSSY_IMAGE_COMPRESSION).as_deref() == Some("01"),
+        only_compressed: only_compressed(a),
         minor: age::is_under(
             config.min_age_years,
             a.text(tags::PATIENT_AGE).as_deref(),
@@ -235,6 +238,15 @@ fn slice_header(
         study_text: hint_text(a, &[tags::STUDY_DESCRIPTION, tags::REQUESTED_PROCEDURE_DESCRIPTION]),
         pixels: pixel_format(a),
     }
+}
+
+/// Every code of how the image was derived says lossy compression (PS3.16, CID 7203).
+fn only_compressed(a: &Attributes) -> bool {
+    const LOSSY_COMPRESSION: &str = "113040";
+    let codes = a.items(tags::DERIVATION_CODE_SEQUENCE);
+    let is_compression =
+        |code| text_at(code, tags::CODE_VALUE).as_deref() == Some(LOSSY_COMPRESSION);
+    !codes.is_empty() && codes.iter().all(is_compression)
 }
 
 fn plane(a: &Attributes) -> Option<Plane> {

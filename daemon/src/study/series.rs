@@ -123,7 +123,7 @@ pub(super) fn judge(group: Group, config: &Config) -> Verdict {
     if is_localizer(&group, &hints) {
         return refused(Reason::Localizer);
     }
-    if is_derived(&first.image_type) {
+    if is_derived(first) {
         return refused(Reason::Derived);
     }
     let Some(orientation) = Orientation::of(first) else {
@@ -172,16 +172,17 @@ fn is_localizer(group: &Group, hints: &Hints) -> bool {
 }
 
 /// Image Type (PS3.3 C.7.6.1.1.2): computed images, but for corrections of distortion and shading, which
-/// some consoles mark as derived too.
-fn is_derived(image_type: &[String]) -> bool {
+/// some consoles mark as derived too, and for what lossy compression alone made of an original.
+fn is_derived(slice: &SliceHeader) -> bool {
     const CORRECTIONS: [&str; 4] = ["DIS2D", "DIS3D", "NORM", "IN_PHASE"];
     const COMPUTED: [&str; 8] =
         ["MPR", "PROJECTION IMAGE", "MIP", "MAP", "ADC", "SUBTRACTION", "COMPOSED", "COMP_SP"];
+    let image_type = &slice.image_type;
     let has = |words: &[&str]| image_type.iter().any(|v| words.contains(&v.as_str()));
     let value = |n: usize| image_type.get(n).map(String::as_str);
     value(1) == Some("SECONDARY")
         || has(&COMPUTED)
-        || value(0) == Some("DERIVED") && !has(&CORRECTIONS)
+        || value(0) == Some("DERIVED") && !has(&CORRECTIONS) && !slice.only_compressed
 }
 
 /// The region by Body Part Examined, or without it by the descriptions; `None` when nothing tells.

@@ -38,6 +38,8 @@ pub(crate) struct Synthetic {
     /// Attributes put last: they replace or add text.
     pub text: Vec<(Tag, &'static str)>,
     pub without: Vec<Tag>,
+    /// Code of how the images were derived.
+    pub derivation: Option<&'static str>,
     pub images_in_acquisition: Option<usize>,
     /// Bytes of pixel data left out in every file.
     pub pixel_bytes_missing: usize,
@@ -73,6 +75,7 @@ impl Synthetic {
                 (tags::SCANNING_SEQUENCE, "SE"),
             ],
             without: Vec::new(),
+            derivation: None,
             images_in_acquisition: None,
             pixel_bytes_missing: 0,
             encoder: None,
@@ -245,6 +248,11 @@ impl Synthetic {
         slice: usize,
     ) -> PathBuf {
         object.put_str(tags::SOP_CLASS_UID, VR::UI, class);
+        if let Some(code) = self.derivation {
+            let mut item = InMemDicomObject::new_empty();
+            item.put_str(tags::CODE_VALUE, VR::SH, code);
+            put_item(&mut object, tags::DERIVATION_CODE_SEQUENCE, item);
+        }
         for (tag, value) in &self.text {
             object.put_str(*tag, VR::LO, *value);
         }

@@ -64,6 +64,19 @@ fn a_reason_that_every_series_shares_is_the_study_s() {
 }
 
 #[test]
+fn a_series_that_was_only_compressed_is_an_original_with_a_doubt() {
+    let derived = |s: Synthetic, code| {
+        let s = s.text(tags::IMAGE_TYPE, "DERIVED\\PRIMARY\\M\\SE");
+        let s = s.text(tags::LOSSY_IMAGE_COMPRESSION, "01");
+        Synthetic { derivation: Some(code), ..s }
+    };
+    let [t1, t2] = [Synthetic::t1(), Synthetic::t2()].map(|s| derived(s, "113040"));
+    assert!(flags(&[t1, t2]).contains(&QualityFlag::LossyCompression));
+    // 113062: pixel by pixel calculation.
+    assert_eq!(reason(&[derived(Synthetic::t1(), "113062")]), Reason::Derived);
+}
+
+#[test]
 fn a_described_neck_is_refused_only_where_the_body_part_is_silent() {
     let described = |s: Synthetic| s.text(tags::STUDY_DESCRIPTION, "MRT HWS nativ");
     let silent = |s: Synthetic| described(s).without(tags::BODY_PART_EXAMINED);

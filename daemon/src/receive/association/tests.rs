@@ -7,6 +7,7 @@ use crate::receive::{Change, Origin, Reason};
 use dicom_ul::pdu::{
     AssociationRJ, AssociationRJResult, AssociationRJServiceProviderPresentationReason,
     AssociationRJSource, PDataValueType, Pdu, PresentationContextResultReason as ContextResult,
+    RequestorRoles, UserVariableItem,
 };
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -34,6 +35,43 @@ async fn echo_and_store_work_on_one_association() {
     assert_eq!(changes, [Change::New, Change::Unchanged, Change::New]);
     assert_eq!(server.visible(), 2);
     assert!(server.sink.refused.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_report_on_storage_commitment_is_taken_from_its_provider() {
+    const COMMITMENT: &str = "1.2.840.10008.1.20.1";
+    const REPORT: u16 = 0x0100;
+    let server = server().await;
+    let mut scu = Scu::connect(&server).await;
+    let mut request = request(&[(COMMITMENT, &[IMPLICIT]), (VERIFICATION, &[IMPLICIT])]);
+    let role = |scu, scp| {
+        let roles = RequestorRoles { scu, scp };
+        UserVariableItem::ScuScpRoleSelectionSubItem(COMMITMENT.to_owned(), roles)
+    };
+    request.user_variables.push(role(false, true));
+    scu.send(&request.into()).await;
+    let Some(Pdu::AssociationAC(answer)) = scu.receive().await else { panic!("not accepted") };
+    assert!(answer.user_variables.contains(&role(false, true)));
+
+    // Transaction UID alone: nothing was committed.
+    let report = [&[8, 0, 0x95, 0x11, 6, 0, 0, 0][..], b"2.25.7"].concat();
+    let junk = b"no data set".to_vec();
+    for (data_set, fails, status) in
+        [(&report, false, SUCCESS), (&junk, false, 0x0115), (&report, true, 0x0110)]
+    {
+        server.sink.fails.store(fails, Ordering::SeqCst);
+        let set = command_set(REPORT, 1, COMMITMENT, Some("1.2.840.10008.1.20.1.1"), true);
+        let data = vec![
+            Scu::value(1, PDataValueType::Command, true, &set),
+            Scu::value(1, PDataValueType::Data, true, data_set),
+        ];
+        scu.send(&Pdu::PData { data }).await;
+        assert_eq!(scu.status().await, status);
+    }
+    scu.release().await;
+    let reports = server.sink.reports.lock().unwrap();
+    assert_eq!(reports.len(), 1);
+    assert_eq!(reports[0].transaction_uid, "2.25.7");
 }
 
 #[tokio::test]
