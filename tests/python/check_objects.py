@@ -112,10 +112,11 @@ def check_dcmqi(folder: Path, document: dict) -> None:
         for item in measured["measurementItems"]
         if item["quantity"]["CodeMeaning"] == "Volume"
     ]
-    same(len(volumes), len(document["findings"]), "dcmqi: findings")
-    for volume, finding in zip(volumes, document["findings"]):
-        if abs(volume - finding["volume_mm3"]) > 0.001:
-            sys.exit(f"dcmqi: volume {volume} instead of {finding['volume_mm3']}")
+    measured = document["findings"] + document["other_marrow_lesions"]
+    same(len(volumes), len(measured), "dcmqi: measured lesions")
+    for volume, lesion in zip(volumes, measured):
+        if abs(volume - lesion["volume_mm3"]) > 0.001:
+            sys.exit(f"dcmqi: volume {volume} instead of {lesion['volume_mm3']}")
 
 
 def run(command: list) -> None:

@@ -1,4 +1,5 @@
-//! The DICOM objects of results, before readers and judges that others wrote: dciodvfy, highdicom, pydicom, dcmqi.
+//! The DICOM objects of results, before readers and judges that others wrote: dciodvfy, dicom-validator, highdicom, pydicom,
+//! dcmqi.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -28,14 +29,27 @@ fn analyze(exams: &Path, out: &Path) -> Vec<PathBuf> {
 }
 
 fn check_objects(results: &[PathBuf]) -> Output {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/check_objects.py");
-    Command::new(python()).arg(script).args(results).output().expect("Python runs")
+    run_script("check_objects.py", results)
+}
+
+/// dicom-validator's judgement.
+fn validate_objects(files: &[PathBuf]) -> Output {
+    run_script("validate_objects.py", files)
+}
+
+fn run_script(name: &str, arguments: &[PathBuf]) -> Output {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(name);
+    Command::new(python()).arg(script).args(arguments).output().expect("Python runs")
 }
 
 fn assert_accepted(results: &[PathBuf]) {
     for (result, name) in results.iter().flat_map(|r| OBJECTS.map(|name| (r, name))) {
         assert_eq!(dciodvfy_errors(&result.join(name)), Vec::<String>::new(), "{name}");
     }
+    let files: Vec<_> = results.iter().flat_map(|r| OBJECTS.map(|name| r.join(name))).collect();
+    let validated = validate_objects(&files);
+    let [out, err] = [&validated.stdout, &validated.stderr].map(|t| String::from_utf8_lossy(t));
+    assert!(validated.status.success(), "{out}{err}");
     let checked = check_objects(results);
     let [out, err] = [&checked.stdout, &checked.stderr].map(|text| String::from_utf8_lossy(text));
     assert!(checked.status.success(), "{out}{err}");
@@ -64,6 +78,11 @@ fn objects_of_twenty_phantoms_are_accepted_and_say_what_the_document_says() {
     assert_ne!(spoiled, text);
     std::fs::write(result.join("finding.json"), spoiled).unwrap();
     assert!(!check_objects(std::slice::from_ref(result)).status.success());
+    let report = result.join("report.sr.dcm");
+    let mut object = open_file(&report).unwrap();
+    object.remove_element(tags::COMPLETION_FLAG);
+    object.write_to_file(&report).unwrap();
+    assert!(!validate_objects(&[report]).status.success());
 }
 
 #[test]
