@@ -1,9 +1,12 @@
 //! Results on their way to storage providers that others wrote, which are not always there.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use dicom::dictionary_std::tags;
+use dicom::object::open_file;
 use modicd_tests::{
     Broker, Certificates, Daemon, Exam, HttpsProxy, Orthanc, Storescp, Subscriber, eventually,
     free_port, storescu,
@@ -256,4 +259,29 @@ fn an_object_is_delivered_when_the_provider_has_committed_itself_to_keep_it() {
     let left = ["", "stored", "transactions"].map(|part| files_in(&queue.join(part)));
     assert_eq!((left, archive.files().len()), ([0, 4, 0], 4));
     assert!(log.contains("Storage commitment can't be asked for"), "{log}");
+}
+
+#[test]
+fn a_late_slice_makes_new_instances_in_series_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path());
+    let archive = Storescp::start(&folder.path().join("archive"));
+    let daemon =
+        Daemon::start(folder.path(), broker.port, &destination("archive", archive.port, ""));
+    let exam = Exam::of_slices(&folder.path().join("exam"), 38, 6);
+    let [late, apart] = [exam.folder.join("t1/006.dcm"), folder.path().join("late.dcm")];
+    std::fs::rename(&late, &apart).unwrap();
+    assert!(storescu(daemon.dicom_port, &[], &exam.folder).status.success());
+    eventually(LIMIT, "the first revision", || (archive.files().len() == 4).then_some(()));
+    std::fs::rename(&apart, &late).unwrap();
+    assert!(storescu(daemon.dicom_port, &[], &exam.folder).status.success());
+    eventually(LIMIT, "the second revision", || (archive.files().len() == 8).then_some(()));
+    let different = |tag| {
+        let objects = archive.files().into_iter().map(|file| open_file(file).unwrap());
+        let texts = objects.map(|o| o.element(tag).unwrap().to_str().unwrap().into_owned());
+        texts.collect::<BTreeSet<_>>().len()
+    };
+    assert_eq!(different(tags::SOP_INSTANCE_UID), 8);
+    assert_eq!(different(tags::SERIES_INSTANCE_UID), 8);
+    assert_eq!(different(tags::STUDY_INSTANCE_UID), 1);
 }

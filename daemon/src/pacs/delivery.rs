@@ -231,6 +231,8 @@ impl Outlet {
     fn due(&self) -> Result<(Vec<Job>, Vec<Job>), FileError> {
         let waiting = self.queue.waiting()?;
         let Some(limit) = self.destination.commitment_timeout() else {
+            // Left from a time when commitment was configured: without it, sent is delivered.
+            self.queue.stored()?.iter().try_for_each(|job| self.queue.commit(job))?;
             return Ok((waiting, Vec::new()));
         };
         Ok((waiting, self.unasked(limit)?))
