@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the built daemon and real peers as child processes.
 //!
-//! Nothing here stands in for a peer: mosquitto, dcmtk and Orthanc are the programs from the distribution's packages.
+//! Nothing here stands in for a peer: mosquitto, dcmtk, Orthanc and nginx are the programs of the distribution's
+//! packages.
 //! A test that needs one fails when it is absent; `tests/run` installs them.
 
 mod certificates;

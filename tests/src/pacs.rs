@@ -1,8 +1,8 @@
-//! Storage providers: dcmtk's storescp and Orthanc.
+//! Storage providers: dcmtk's storescp, and Orthanc, with nginx before its web server where that is to speak HTTPS.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -60,16 +60,10 @@ impl Storescp {
     /// Starts it again on the same port and folder.
     pub fn restart(&mut self) {
         self.process = None;
-        let child = Command::new("storescp")
-            .arg("-od")
-            .arg(&self.folder)
-            .args(&self.options)
-            .args(["-aet", "ARCHIVE", &self.port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("storescp is installed (tests/run installs it)");
-        self.process = Some(Running(child).listening("storescp", self.port));
+        let mut command = Command::new("storescp");
+        command.arg("-od").arg(&self.folder).args(&self.options);
+        command.args(["-aet", "ARCHIVE", &self.port.to_string()]);
+        self.process = Some(Running::serving(&mut command, self.port));
     }
 
     /// The files that it wrote, in order.
@@ -158,13 +152,7 @@ impl Orthanc {
         self.process = None;
         let config = self.folder.join("orthanc.json");
         std::fs::write(&config, self.settings.to_string()).expect("the test's folder is writable");
-        let child = Command::new("Orthanc")
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("Orthanc is installed (tests/run installs it)");
-        let running = Running(child).listening("Orthanc's web server", self.http_port);
+        let running = Running::serving(Command::new("Orthanc").arg(&config), self.http_port);
         self.process = Some(running.listening("Orthanc", self.dicom_port));
     }
 
@@ -232,13 +220,7 @@ impl HttpsProxy {
         );
         let config = folder.join("nginx.conf");
         std::fs::write(&config, text).expect("the test's folder is writable");
-        let child = Command::new("nginx")
-            .arg("-c")
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nginx is installed (tests/run installs it)");
-        HttpsProxy { port, _process: Running(child).listening("nginx", port) }
+        let process = Running::serving(Command::new("nginx").arg("-c").arg(&config), port);
+        HttpsProxy { port, _process: process }
     }
 }

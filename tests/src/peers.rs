@@ -41,14 +41,8 @@ impl Broker {
     /// Starts it again on the same port.
     pub fn restart(&mut self) {
         self.process = None;
-        let child = Command::new("mosquitto")
-            .arg("-c")
-            .arg(&self.config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("mosquitto is installed (tests/run installs it)");
-        self.process = Some(Running(child).listening("mosquitto", self.port));
+        let mut command = Command::new("mosquitto");
+        self.process = Some(Running::serving(command.arg("-c").arg(&self.config), self.port));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Child processes and waiting.
 
 use std::net::{TcpListener, TcpStream};
-use std::process::Child;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,18 @@ use std::time::{Duration, Instant};
 pub(crate) struct Running(pub Child);
 
 impl Running {
+    /// Starts a server whose words nobody reads, and waits until it listens on `port` of 127.0.0.1.
+    ///
+    /// # Panics
+    /// It isn't installed, or doesn't listen within 30 s.
+    pub(crate) fn serving(command: &mut Command, port: u16) -> Running {
+        let what = command.get_program().to_string_lossy().into_owned();
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child =
+            child.unwrap_or_else(|e| panic!("{what} is installed (tests/run installs it): {e}"));
+        Running(child).listening(&what, port)
+    }
+
     /// Waits until it listens on a port of 127.0.0.1; `what` is its name.
     ///
     /// # Panics

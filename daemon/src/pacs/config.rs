@@ -205,11 +205,12 @@ impl Destination {
     /// Reads every file that the configuration names, as each connection will.
     pub(super) fn check_files(&self) -> Result<(), SendError> {
         match self.service()? {
-            Service::Dicom(Dicom { tls: Some(tls), .. }) => tls.client_config().map(drop)?,
-            Service::Dicom(_) => {}
-            Service::Web(web) => Stow::new(self, web).map(drop)?,
+            Service::Dicom(dicom) => check_tls(&dicom.tls),
+            Service::Web(web) => {
+                check_tls(&web.tls)?;
+                Stow::new(self, web).map(drop)
+            }
         }
-        Ok(())
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
@@ -224,10 +225,11 @@ impl Destination {
         let mut ranges =
             vec![("timeout_s", self.timeout_s, 600), ("backoff_max_s", self.backoff_max_s, 3600)];
         let incomplete = |given, missing| ConfigError::Incomplete { name: name(), given, missing };
-        match self.service()? {
+        let tls = match self.service()? {
             Service::Dicom(dicom) => {
                 ranges.push(("dicom.port", dicom.port.into(), u16::MAX.into()));
                 ranges.push(("dicom.commitment_timeout_s", dicom.commitment_timeout_s, 86_400));
+                &dicom.tls
             }
             Service::Web(web) => {
                 let (plain, https) =
@@ -244,13 +246,11 @@ impl Destination {
                 if web.username.is_some() && web.token_file.is_some() {
                     return Err(ConfigError::TwoCredentials(name()));
                 }
+                &web.tls
             }
-        }
-        let tls = [self.dicom.as_ref().map(|d| &d.tls), self.web.as_ref().map(|w| &w.tls)];
-        for tls in tls.into_iter().flatten().flatten() {
-            if let Some((given, missing)) = tls.incomplete() {
-                return Err(incomplete(given, missing));
-            }
+        };
+        if let Some((given, missing)) = tls.as_ref().and_then(Tls::incomplete) {
+            return Err(incomplete(given, missing));
         }
         for (key, value, max) in ranges {
             if !(1..=max).contains(&value) {
@@ -259,6 +259,10 @@ impl Destination {
         }
         Ok(())
     }
+}
+
+fn check_tls(tls: &Option<Tls>) -> Result<(), SendError> {
+    tls.as_ref().map_or(Ok(()), |tls| Ok(tls.client_config().map(drop)?))
 }
 
 /// Checks what can be checked without the network.

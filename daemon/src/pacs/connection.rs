@@ -1,6 +1,10 @@
 //! An open way to a destination, whatever protocol it speaks.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use dicom::dictionary_std::tags;
+use dicom::object::OpenFileOptions;
 
 use super::config::{ConfigError, Destination, Service};
 use super::scu::Association;
@@ -32,9 +36,9 @@ pub enum SendError {
     /// Certificates or a key can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// A file of secrets can't be read.
+    /// A file of secrets can't be read, or the queue not written.
     #[error(transparent)]
-    Secret(#[from] FileError),
+    Disk(#[from] FileError),
     /// The configuration is impossible.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -64,14 +68,14 @@ pub enum Connection {
 }
 
 impl Connection {
-    /// Opens one that takes verification and objects of the given SOP classes.
+    /// Opens one that will take these files.
     ///
     /// # Errors
     /// See [`SendError`].
-    pub fn open(to: &Destination, sop_classes: &[String]) -> Result<Connection, SendError> {
+    pub fn open(to: &Destination, files: &[PathBuf]) -> Result<Connection, SendError> {
         match to.service()? {
             Service::Dicom(dicom) => {
-                Association::establish(to, dicom, sop_classes).map(Connection::Dicom)
+                Association::establish(to, dicom, &classes(files)).map(Connection::Dicom)
             }
             Service::Web(web) => Stow::new(to, web).map(Connection::Web),
         }
@@ -123,4 +127,20 @@ impl Connection {
             let _ = association.release();
         }
     }
+}
+
+/// The SOP classes of files, each once; of one that can't be read, nothing: storing it says why.
+fn classes(files: &[PathBuf]) -> Vec<String> {
+    let classes: BTreeSet<String> =
+        files.iter().filter_map(|file| Some(sop_uids(file).ok()?.0)).collect();
+    classes.into_iter().collect()
+}
+
+/// A file's SOP class and instance UID, from its meta information.
+pub(super) fn sop_uids(file: &Path) -> Result<(String, String), SendError> {
+    let object = OpenFileOptions::new().read_until(tags::SOP_INSTANCE_UID).open_file(file);
+    let object = object.map_err(|e| SendError::File(e.to_string()))?;
+    let meta = object.meta();
+    let trimmed = |uid: &str| uid.trim_end_matches('\0').to_owned();
+    Ok((trimmed(&meta.media_storage_sop_class_uid), trimmed(&meta.media_storage_sop_instance_uid)))
 }

@@ -1,16 +1,15 @@
 //! Takes results from the queues to their destinations.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dicom::dictionary_std::tags;
-use dicom::object::{OpenFileOptions, ReadError};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::connection::sop_uids;
 use super::queue::{Job, Queue, Transaction};
 use super::{Config, Connection, Destination, SendError};
 use crate::domain::{StudyRef, derived_uid};
@@ -45,9 +44,6 @@ pub enum PacsError {
         source: Box<SendError>,
     },
 }
-
-/// How much waits for each destination, by its name: objects not sent, or not committed where that is asked for.
-pub type PacsHealth = BTreeMap<String, u64>;
 
 impl Pacs {
     /// Opens a queue for each destination in `{state_dir}/pacs/`.
@@ -91,14 +87,14 @@ impl Pacs {
         self.outlets.iter().any(|outlet| outlet.destination.commitment_timeout().is_some())
     }
 
-    /// What waits now. Blocking.
+    /// How much waits for each destination, by its name: objects not sent, or not committed where that is asked for.
+    /// Blocking.
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn health(&self) -> Result<PacsHealth, FileError> {
+    pub fn health(&self) -> Result<BTreeMap<String, u64>, FileError> {
         let count = |outlet: &Arc<Outlet>| {
-            let waiting = outlet.queue.waiting()?.len() + outlet.queue.stored()?.len();
-            Ok((outlet.destination.name.clone(), waiting as u64))
+            Ok((outlet.destination.name.clone(), outlet.queue.count()? as u64))
         };
         self.outlets.iter().map(count).collect()
     }
@@ -124,14 +120,6 @@ impl CommitmentSink for Pacs {
     }
 }
 
-/// What came of a round.
-enum Round {
-    /// Nothing is left to do but to wait for answers about commitment, if any.
-    Done { uncommitted: bool },
-    /// Something waits for another attempt.
-    Again,
-}
-
 impl Outlet {
     async fn run(self: Arc<Outlet>, shutdown: CancellationToken) {
         const FIRST: Duration = Duration::from_secs(1);
@@ -140,62 +128,57 @@ impl Outlet {
         while !shutdown.is_cancelled() {
             let (outlet, stop) = (Arc::clone(&self), shutdown.clone());
             let round = tokio::task::spawn_blocking(move || outlet.round(&stop)).await;
-            let round = round.unwrap_or_else(|_| {
+            let all_sent = round.unwrap_or_else(|_| {
                 tracing::error!(destination = self.destination.name, "Sending ended in a panic.");
-                Round::Again
+                false
             });
-            let pause = match round {
-                Round::Done { uncommitted } => {
-                    backoff = FIRST;
-                    // What a commitment failed for waits in the queue without a notice.
-                    if uncommitted { longest } else { Duration::MAX }
+            if all_sent {
+                backoff = FIRST;
+                // What a commitment failed for waits in the queue without a notice.
+                let pause =
+                    self.destination.commitment_timeout().map_or(Duration::MAX, |_| longest);
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    () = self.filled.notified() => {}
+                    () = tokio::time::sleep(pause) => {}
                 }
-                Round::Again => {
-                    let pause = backoff;
-                    backoff = (2 * backoff).min(longest);
-                    // A notice changes nothing for a destination that is away.
-                    tokio::select! {
-                        () = shutdown.cancelled() => {}
-                        () = tokio::time::sleep(pause) => {}
-                    }
-                    continue;
+            } else {
+                // A notice changes nothing for a destination that is away.
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    () = tokio::time::sleep(backoff) => {}
                 }
-            };
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                () = self.filled.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+                backoff = (2 * backoff).min(longest);
             }
         }
     }
 
-    /// Tries everything that waits, over one connection.
-    fn round(&self, stop: &CancellationToken) -> Round {
+    /// Tries everything that waits, over one connection; whether all of it was sent, and commitment asked for.
+    fn round(&self, stop: &CancellationToken) -> bool {
         let destination = &self.destination.name;
         let (waiting, unasked) = match self.due() {
             Ok(due) => due,
             Err(error) => {
                 tracing::error!(destination, error = %error, "The queue can't be read.");
-                return Round::Again;
+                return false;
             }
         };
-        let uncommitted = !self.queue.stored().unwrap_or_default().is_empty();
         if waiting.is_empty() && unasked.is_empty() {
-            return Round::Done { uncommitted };
+            return true;
         }
         let files: Vec<PathBuf> = waiting.iter().map(|job| self.file(job)).collect();
-        let mut connection = match Connection::open(&self.destination, &classes(&files)) {
+        let mut connection = match Connection::open(&self.destination, &files) {
             Ok(connection) => connection,
             Err(error) => {
                 let waiting = waiting.len() + unasked.len();
                 tracing::warn!(destination, waiting, error = %error, "Nothing can be sent.");
-                return Round::Again;
+                return false;
             }
         };
         let mut all_sent = true;
         for (job, file) in waiting.iter().zip(&files) {
             if stop.is_cancelled() {
-                return Round::Again;
+                return false;
             }
             let Job { study_ref, revision, object } = job;
             let object = object.as_str();
@@ -204,14 +187,14 @@ impl Outlet {
                     tracing::info!(destination, %study_ref, revision, object, "An object was sent.");
                     if let Err(error) = self.sent(job) {
                         tracing::error!(destination, error = %error, "The queue can't be written.");
-                        return Round::Again;
+                        return false;
                     }
                 }
                 Err(error) => {
                     tracing::warn!(destination, %study_ref, revision, object, error = %error, "An object waits.");
                     all_sent = false;
                     if !error.is_of_the_object() {
-                        return Round::Again;
+                        return false;
                     }
                 }
             }
@@ -223,8 +206,7 @@ impl Outlet {
             all_sent = false;
         }
         connection.close();
-        let uncommitted = self.destination.commitment_timeout().is_some();
-        if all_sent { Round::Done { uncommitted } } else { Round::Again }
+        all_sent
     }
 
     /// What is to be sent, and what is to be asked commitment for.
@@ -257,8 +239,7 @@ impl Outlet {
         let mut instances = Vec::new();
         let mut transaction = Transaction::new();
         for job in self.unasked(limit)? {
-            let (class, instance) =
-                sop_uids(&self.file(&job)).map_err(|e| SendError::File(e.to_string()))?;
+            let (class, instance) = sop_uids(&self.file(&job))?;
             transaction.insert(instance.clone(), job);
             instances.push((class, instance));
         }
@@ -315,23 +296,8 @@ impl Outlet {
 /// # Errors
 /// The first that wasn't sent.
 pub(crate) fn send_files(to: &Destination, files: &[PathBuf]) -> Result<(), SendError> {
-    let mut connection = Connection::open(to, &classes(files))?;
+    let mut connection = Connection::open(to, files)?;
     files.iter().try_for_each(|file| connection.store(file))?;
     connection.close();
     Ok(())
-}
-
-/// The SOP classes of files, each once; of one that can't be read, nothing: storing it says why.
-fn classes(files: &[PathBuf]) -> Vec<String> {
-    let classes: BTreeSet<String> =
-        files.iter().filter_map(|file| Some(sop_uids(file).ok()?.0)).collect();
-    classes.into_iter().collect()
-}
-
-/// A file's SOP class and instance UID, from its meta information.
-pub(super) fn sop_uids(file: &Path) -> Result<(String, String), ReadError> {
-    let object = OpenFileOptions::new().read_until(tags::SOP_INSTANCE_UID).open_file(file)?;
-    let meta = object.meta();
-    let trimmed = |uid: &str| uid.trim_end_matches('\0').to_owned();
-    Ok((trimmed(&meta.media_storage_sop_class_uid), trimmed(&meta.media_storage_sop_instance_uid)))
 }

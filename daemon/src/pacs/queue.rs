@@ -73,6 +73,11 @@ impl Queue {
         jobs(&self.stored_dir())
     }
 
+    /// How many there are of both.
+    pub fn count(&self) -> Result<usize, FileError> {
+        Ok(jobs_in(&self.dir)? + jobs_in(&self.stored_dir())?)
+    }
+
     /// Takes a job that was sent off.
     pub fn remove(&self, job: &Job) -> Result<(), FileError> {
         remove(&self.dir.join(job.name()))
@@ -169,6 +174,13 @@ fn jobs(dir: &Path) -> Result<Vec<Job>, FileError> {
         .collect();
     jobs.sort();
     Ok(jobs.into_iter().map(|(_, job)| job).collect())
+}
+
+/// How many jobs a folder has; asked for often, so by their names alone.
+fn jobs_in(dir: &Path) -> Result<usize, FileError> {
+    let entries = fs::read_dir(dir).map_err(FileError::during("list", dir))?;
+    let is_job = |name: std::ffi::OsString| name.to_str().and_then(Job::parse).is_some();
+    Ok(entries.flatten().filter(|entry| is_job(entry.file_name())).count())
 }
 
 /// Names in a folder, each with the time it was written.

@@ -8,10 +8,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use ureq::http::Response;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, RequestBuilder};
 
 use super::config::Web;
-use super::delivery::sop_uids;
+use super::connection::sop_uids;
 use super::{Destination, SendError};
 use crate::store::files::{FileError, first_line};
 use crate::tls::{Tls, certificates, crypto};
@@ -47,12 +47,7 @@ impl Stow {
     /// No answer, or one that is no success.
     pub fn echo(&self) -> Result<(), SendError> {
         let url = format!("{}?StudyInstanceUID={NO_STUDY}&limit=1", self.url);
-        let request = self.agent.get(url).header("Accept", "application/dicom+json");
-        let request = match &self.authorization {
-            Some(authorization) => request.header("Authorization", authorization),
-            None => request,
-        };
-        succeeded(&request.call().map_err(unreachable)?)
+        succeeded(&self.with_headers(self.agent.get(url)).call().map_err(unreachable)?)
     }
 
     /// Stores a file; the answer must name the instance among those that were stored.
@@ -63,19 +58,20 @@ impl Stow {
         let file = std::fs::read(path).map_err(|e| SendError::File(e.to_string()))?;
         let (_, instance) = sop_uids(path).map_err(|e| SendError::File(e.to_string()))?;
         let (content_type, body) = multipart(&file);
-        let request = self
-            .agent
-            .post(&self.url)
-            .header("Content-Type", content_type)
-            .header("Accept", "application/dicom+json");
-        let request = match &self.authorization {
-            Some(authorization) => request.header("Authorization", authorization),
-            None => request,
-        };
+        let request = self.agent.post(&self.url).header("Content-Type", content_type);
+        let request = self.with_headers(request);
         let mut response = request.send(&body[..]).map_err(unreachable)?;
         succeeded(&response)?;
         let body = response.body_mut().with_config().limit(MAX_RESPONSE);
         outcome(&body.read_to_vec().map_err(unreachable)?, &instance)
+    }
+
+    fn with_headers<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        let request = request.header("Accept", "application/dicom+json");
+        match &self.authorization {
+            Some(authorization) => request.header("Authorization", authorization),
+            None => request,
+        }
     }
 }
 
@@ -126,8 +122,6 @@ fn agent(timeout: Duration, tls: Option<&Tls>) -> Result<Agent, SendError> {
         .proxy(None)
         .http_status_as_error(false);
     if let Some(tls) = tls {
-        // Also checks what ureq would find out only when it connects.
-        tls.client_config()?;
         let mut builder = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .unversioned_rustls_crypto_provider(crypto())

@@ -27,6 +27,9 @@ pub(super) trait Build: Sized {
     fn items(self, tag: Tag, items: Vec<InMemDicomObject>) -> Self;
     /// Sets a sequence of one coded concept.
     fn code(self, tag: Tag, code: &Code) -> Self;
+    /// Sets the pixels and what they are: rows and columns, photometric interpretation, samples a pixel and bits a
+    /// sample; unsigned, in an even number of bytes.
+    fn pixels(self, shape: [u16; 2], photometric: &str, of: [u16; 2], bytes: Vec<u8>) -> Self;
 }
 
 /// An empty data set or item.
@@ -83,6 +86,27 @@ impl Build for InMemDicomObject {
             &code.meaning,
         );
         self.items(tag, vec![coded])
+    }
+
+    fn pixels(
+        self,
+        [rows, columns]: [u16; 2],
+        photometric: &str,
+        [samples, bits]: [u16; 2],
+        bytes: Vec<u8>,
+    ) -> Self {
+        let mut object = self
+            .text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, photometric)
+            .shorts(tags::SAMPLES_PER_PIXEL, &[samples])
+            .shorts(tags::ROWS, &[rows])
+            .shorts(tags::COLUMNS, &[columns])
+            .shorts(tags::BITS_ALLOCATED, &[bits])
+            .shorts(tags::BITS_STORED, &[bits])
+            .shorts(tags::HIGH_BIT, &[bits - 1])
+            .shorts(tags::PIXEL_REPRESENTATION, &[0]);
+        let value = PrimitiveValue::U8(bytes.into());
+        object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, value));
+        object
     }
 }
 

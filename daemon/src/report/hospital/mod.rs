@@ -61,11 +61,12 @@ pub(super) fn write(
         time: made.format("%H%M%S").to_string(),
         issued: made.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
     };
+    let segments = segmentation::segments(&exam);
     // One after the other, since each holds its pixels.
     for kind in Object::ALL {
         let object = match kind {
-            Object::Segmentation => segmentation::object(&exam, pair),
-            Object::Report => report::object(&exam),
+            Object::Segmentation => segmentation::object(&exam, pair, &segments),
+            Object::Report => report::object(&exam, segmentation::numbers_of_findings(&segments)),
             Object::Picture => picture::object(&exam, picture),
             Object::Page => page::object(&exam, picture),
         };

@@ -1,6 +1,6 @@
 //! The picture for people as Secondary Capture (PS3.3 A.8.1).
 
-use dicom::core::{DataElement, PrimitiveValue, VR};
+use dicom::core::VR;
 use dicom::dictionary_std::tags;
 use dicom::object::InMemDicomObject;
 use image::RgbImage;
@@ -11,23 +11,13 @@ use super::{Exam, Object};
 pub(super) fn object(exam: &Exam, picture: &RgbImage) -> InMemDicomObject {
     let mut pixels = picture.as_raw().clone();
     pixels.resize(pixels.len().next_multiple_of(2), 0);
-    let mut object = exam
-        .object(Object::Picture)
+    exam.object(Object::Picture)
         .text(tags::BODY_PART_EXAMINED, VR::CS, "LSPINE")
         .text(tags::CONVERSION_TYPE, VR::CS, "WSD")
         .text(tags::IMAGE_TYPE, VR::CS, "DERIVED\\SECONDARY")
         .text(tags::PATIENT_ORIENTATION, VR::CS, "")
         // The words in it name no person.
         .text(tags::BURNED_IN_ANNOTATION, VR::CS, "NO")
-        .text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "RGB")
-        .shorts(tags::SAMPLES_PER_PIXEL, &[3])
         .shorts(tags::PLANAR_CONFIGURATION, &[0])
-        .shorts(tags::ROWS, &[picture.height() as u16])
-        .shorts(tags::COLUMNS, &[picture.width() as u16])
-        .shorts(tags::BITS_ALLOCATED, &[8])
-        .shorts(tags::BITS_STORED, &[8])
-        .shorts(tags::HIGH_BIT, &[7])
-        .shorts(tags::PIXEL_REPRESENTATION, &[0]);
-    object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(pixels.into())));
-    object
+        .pixels([picture.height() as u16, picture.width() as u16], "RGB", [3, 8], pixels)
 }

@@ -7,12 +7,12 @@ use dicom::object::InMemDicomObject;
 use super::codes::{self, Code, dcm, loinc, own, sct, ucum};
 use super::content::{Relation, code, container, image, number, root, text, uid, with};
 use super::dataset::{Build, item};
-use super::segmentation::numbers_of_findings;
 use super::{Exam, MANUFACTURER, MODEL, Object};
 use crate::domain::derived_uid;
 use crate::modic::{Finding, OtherMarrowLesion};
 
-pub(super) fn object(exam: &Exam) -> InMemDicomObject {
+/// `segments` are the numbers of the findings' segments.
+pub(super) fn object(exam: &Exam, segments: Vec<u16>) -> InMemDicomObject {
     let device = dcm("121007", "Device");
     let mut items = vec![
         code(
@@ -31,7 +31,7 @@ pub(super) fn object(exam: &Exam) -> InMemDicomObject {
         ),
         image_library(exam),
     ];
-    let findings = (1..).zip(&exam.body.findings).zip(numbers_of_findings(exam));
+    let findings = (1..).zip(&exam.body.findings).zip(segments);
     let groups = findings.map(|((number, f), segment)| finding(exam, number, f, segment));
     let others = (1..).zip(&exam.body.other_marrow_lesions).map(|(n, l)| other(exam, n, l));
     let groups: Vec<_> = groups.chain(others).collect();

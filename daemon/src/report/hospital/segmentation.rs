@@ -4,7 +4,7 @@
 //! report, one for each vertebral body. Those without a voxel and frames without one are left out. Frames have the
 //! matrix of the T1 images, so that they lie over them pixel by pixel.
 
-use dicom::core::{DataElement, PrimitiveValue, VR};
+use dicom::core::VR;
 use dicom::dictionary_std::tags;
 use dicom::object::InMemDicomObject;
 use ndarray::{Array2, ArrayView2, Axis};
@@ -39,14 +39,14 @@ enum Voxels {
 }
 
 /// Numbers of the findings' segments, from 1, in the order of the findings: each has a voxel.
-pub(super) fn numbers_of_findings(exam: &Exam) -> Vec<u16> {
-    let numbered = (1..).zip(segments(exam));
+pub(super) fn numbers_of_findings(segments: &[Segment]) -> Vec<u16> {
+    let numbered = (1..).zip(segments);
     let of_findings = numbered.filter(|(_, s)| matches!(s.voxels, Voxels::Finding(_)));
     of_findings.map(|(number, _)| number).collect()
 }
 
 /// Those with a voxel.
-fn segments(exam: &Exam) -> Vec<Segment> {
+pub(super) fn segments(exam: &Exam) -> Vec<Segment> {
     let abnormal = sct("49755003", "Morphologically Abnormal Structure");
     let anatomy = sct("91723000", "Anatomical Structure");
     let mut all = Vec::new();
@@ -103,11 +103,10 @@ fn equal<T: PartialEq + Copy>(slice: ArrayView2<T>, value: T) -> Option<Array2<b
     slice.iter().any(|v| *v == value).then(|| slice.mapv(|v| v == value))
 }
 
-pub(super) fn object(exam: &Exam, pair: &SeriesPair) -> InMemDicomObject {
+pub(super) fn object(exam: &Exam, pair: &SeriesPair, segments: &[Segment]) -> InMemDicomObject {
     let grid = &pair.t1.grid;
-    let segments = segments(exam);
     let (mut frames, mut bits) = (Vec::new(), Bits::default());
-    for (number, segment) in (1..).zip(&segments) {
+    for (number, segment) in (1..).zip(segments) {
         for slice in 0..grid.shape[0] {
             let Some(mut mask) = mask(exam, segment.voxels, slice) else { continue };
             bits.extend(pair.t1.layout.as_stored(mask.view_mut()).iter());
@@ -143,8 +142,7 @@ pub(super) fn object(exam: &Exam, pair: &SeriesPair) -> InMemDicomObject {
     let referenced = item()
         .text(tags::SERIES_INSTANCE_UID, VR::UI, &exam.source.t1.uid)
         .items(tags::REFERENCED_INSTANCE_SEQUENCE, exam.source.t1.instances());
-    let mut object = exam
-        .object(Object::Segmentation)
+    exam.object(Object::Segmentation)
         .text(tags::BODY_PART_EXAMINED, VR::CS, "LSPINE")
         .text(tags::FRAME_OF_REFERENCE_UID, VR::UI, &exam.source.frame_of_reference_uid)
         .text(tags::POSITION_REFERENCE_INDICATOR, VR::LO, "")
@@ -154,18 +152,10 @@ pub(super) fn object(exam: &Exam, pair: &SeriesPair) -> InMemDicomObject {
         .text(tags::CONTENT_DESCRIPTION, VR::LO, "Modic changes by type; research use")
         .text(tags::CONTENT_CREATOR_NAME, VR::PN, "modicd^")
         .text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, if first.lossy { "01" } else { "00" })
-        .text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2")
-        .shorts(tags::SAMPLES_PER_PIXEL, &[1])
-        .shorts(tags::ROWS, &[first.rows])
-        .shorts(tags::COLUMNS, &[first.columns])
-        .shorts(tags::BITS_ALLOCATED, &[1])
-        .shorts(tags::BITS_STORED, &[1])
-        .shorts(tags::HIGH_BIT, &[0])
-        .shorts(tags::PIXEL_REPRESENTATION, &[0])
         .text(tags::NUMBER_OF_FRAMES, VR::IS, &frames.len().to_string())
         .items(
             tags::SEGMENT_SEQUENCE,
-            (1..).zip(&segments).map(|(number, s)| segment_item(exam, number, s)).collect(),
+            (1..).zip(segments).map(|(number, s)| segment_item(exam, number, s)).collect(),
         )
         .items(tags::REFERENCED_SERIES_SEQUENCE, vec![referenced])
         .items(
@@ -184,10 +174,8 @@ pub(super) fn object(exam: &Exam, pair: &SeriesPair) -> InMemDicomObject {
             ],
         )
         .items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared])
-        .items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames);
-    let pixels = PrimitiveValue::U8(bits.into_bytes().into());
-    object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, pixels));
-    object
+        .items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames)
+        .pixels([first.rows, first.columns], "MONOCHROME2", [1, 1], bits.into_bytes())
 }
 
 /// Bits as bytes, the first the lowest (PS3.5, 8.1.1); frames follow each other without a gap.
