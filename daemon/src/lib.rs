@@ -9,6 +9,7 @@ pub mod broker;
 pub mod cli;
 mod codes;
 pub mod config;
+pub mod contract;
 pub mod dataset;
 pub mod deliver;
 pub mod domain;

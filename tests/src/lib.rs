@@ -5,6 +5,7 @@
 //! A test that needs one fails when it is absent; `tests/run` installs them.
 
 mod certificates;
+mod contract;
 mod daemon;
 mod exams;
 mod pacs;

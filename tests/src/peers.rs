@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::contract::violations;
 use crate::process::{Running, eventually, free_port};
 
 /// A mosquitto of the test's own.
@@ -57,7 +58,7 @@ pub struct Received {
     pub at: Instant,
 }
 
-/// A mosquitto_sub on every topic.
+/// A mosquitto_sub on every topic. When it goes, every document it got must have been as the contract says.
 pub struct Subscriber {
     received: Arc<Mutex<Vec<Received>>>,
     _process: Running,
@@ -117,6 +118,19 @@ impl Subscriber {
     /// Waits for the `n`-th payload (from 1) of topics that contain `part`.
     pub fn wait_for(&self, part: &str, n: usize, limit: Duration) -> Value {
         eventually(limit, &format!("message {n} on {part}"), || self.on(part).get(n - 1).cloned())
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let all = self.all();
+            let wrong: Vec<_> = all
+                .iter()
+                .flat_map(|message| violations(&message.topic, &message.payload))
+                .collect();
+            assert!(wrong.is_empty(), "documents against their schema: {wrong:#?}");
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod model;
 mod pacs;
 mod phantom;
 mod run;
+mod schema;
 mod table;
 
 use std::process::ExitCode;
@@ -52,6 +53,8 @@ enum Command {
     Model(model::Args),
     /// Ask the configured PACS whether they answer, or send results there.
     Pacs(pacs::Args),
+    /// Show the JSON Schemas of what is published over MQTT.
+    Schema(schema::Args),
     /// Check a configuration file and say what is wrong with it.
     Check(check::Args),
 }
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Phantom(args) => phantom::run(args),
         Command::Model(args) => model::run(args),
         Command::Pacs(args) => pacs::run(args),
+        Command::Schema(args) => schema::run(args),
         Command::Check(args) => check::run(args),
     };
     match result {

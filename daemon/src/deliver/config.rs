@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::time::TimePrecision;
 use super::topics::{TopicError, Topics};
 use crate::tls::Tls;
 
@@ -69,6 +70,8 @@ pub struct Config {
     pub inflight: u16,
     /// Whether `finding/{study_ref}` is retained: the broker then keeps every study's result.
     pub retain_findings: bool,
+    /// How exactly payloads tell times.
+    pub time_precision: TimePrecision,
     /// Largest payload, bytes; a larger one is refused, never cut. Keep the broker's own limit above it.
     pub max_payload_bytes: usize,
     /// Messages waiting for the broker, at most; beyond that studies wait unanalysed, nothing is dropped.
@@ -98,6 +101,7 @@ impl Default for Config {
             keep_alive_s: 30,
             inflight: 16,
             retain_findings: false,
+            time_precision: TimePrecision::default(),
             max_payload_bytes: 256 * 1024,
             outbox_max_messages: 10_000,
             outbox_max_bytes: 256 * 1024 * 1024,

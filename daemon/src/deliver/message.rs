@@ -62,7 +62,7 @@ impl Message {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deliver::{EventId, Identity};
+    use crate::deliver::{EventId, Identity, TimePrecision};
 
     #[test]
     fn place_and_replay_are_added_when_sent() {
@@ -71,7 +71,13 @@ mod tests {
             value: u8,
         }
         let (id, now) = (EventId::derive(&["x"]), SystemTime::now());
-        let envelope = Envelope::new(&Identity::new("mr-1"), "s/1", id, now, Body { value: 3 });
+        let envelope = Envelope::new(
+            &Identity::new("mr-1", TimePrecision::default()),
+            "s/1",
+            id,
+            now,
+            Body { value: 3 },
+        );
         let message = Message::new("topic".to_owned(), false, &envelope).unwrap();
         assert!(!message.payload.contains_key("seq"));
         let payload: Value = serde_json::from_slice(&message.encode(7, true)).unwrap();

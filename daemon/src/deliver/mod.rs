@@ -5,16 +5,20 @@
 //! reaches the broker at least once and in order, however often either of them restarts. Must never put
 //! anything about a patient into a topic, a payload or the log.
 
+pub mod alarm;
 pub mod config;
 mod message;
 pub mod mqtt;
 pub mod outbox;
 pub mod payload;
+mod time;
 pub mod topics;
 
+pub use alarm::HealthReason;
 pub use config::{Config, ConfigError};
 pub use message::{Message, Seq};
 pub use mqtt::{Delivery, DeliveryError};
 pub use outbox::{Outbox, OutboxError};
 pub use payload::{Envelope, EventId, Identity};
+pub use time::TimePrecision;
 pub use topics::{EventType, Topics};

@@ -1,21 +1,25 @@
-//! What the messages hold: the envelope and the bodies that aren't findings.
+//! What the messages hold: the envelope and the bodies that aren't findings or alarms.
 //!
-//! The field names of these structs are the published ones. Reasons and alarms are codes known at compile
-//! time (`&'static str`), so that no text of a peer can get into a payload.
+//! The field names of these structs are the published ones, their documentation is that of the JSON Schemas
+//! (`contract`). Reasons are codes known at compile time, so that no text of a peer can get into a payload.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::topics::EventType;
+use super::{alarm::Reasons, time::TimePrecision, topics::EventType};
 use crate::domain::StudyRef;
+use crate::study::{Reason, Weighting};
 
 /// Names an event for good: the same event, published again after a crash, has the same identifier, by which
 /// subscribers drop duplicates.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(transparent)]
-pub struct EventId(String);
+pub struct EventId(
+    #[schemars(regex(pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"))] String,
+);
 
 impl EventId {
     /// A UUID (RFC 9562, version 8) from the SHA-256 of what identifies the event; the order counts.
@@ -59,13 +63,15 @@ pub struct Identity {
     pub device: String,
     /// This run of the daemon; random.
     pub boot_id: String,
+    /// How exactly it tells times.
+    pub time_precision: TimePrecision,
 }
 
 impl Identity {
     /// An identity with a new `boot_id`.
-    pub fn new(device: &str) -> Identity {
+    pub fn new(device: &str, time_precision: TimePrecision) -> Identity {
         let boot_id = format!("{:016x}", rand::random::<u64>());
-        Identity { device: device.to_owned(), boot_id }
+        Identity { device: device.to_owned(), boot_id, time_precision }
     }
 }
 
@@ -73,17 +79,17 @@ impl Identity {
 ///
 /// `seq` (the position in this box's order of messages; absent on `info` and `health`) and `replayed`
 /// (whether the message was, or may have been, sent before) are added when a message is sent.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Envelope<B> {
     /// Name and version of the body's schema.
     pub schema: &'static str,
-    /// See [`EventId`].
+    /// Names the event for good: drop duplicates by it.
     pub event_id: EventId,
-    /// See [`Identity`].
+    /// The run of the daemon that says it.
     pub boot_id: String,
-    /// When it happened, RFC 3339 in UTC, ms.
+    /// When it happened, RFC 3339 in UTC, as exactly as `mqtt.time_precision` says.
     pub time: String,
-    /// See [`Identity`].
+    /// The box.
     pub device: String,
     /// The study, if it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,7 +117,7 @@ impl<B> Envelope<B> {
             schema,
             event_id,
             boot_id: identity.boot_id.clone(),
-            time: rfc3339(time),
+            time: identity.time_precision.format(time),
             device: identity.device.clone(),
             study_ref: None,
             revision: None,
@@ -128,22 +134,17 @@ impl<B> Envelope<B> {
     }
 }
 
-/// A time as in every payload: RFC 3339 in UTC with ms.
-pub fn rfc3339(time: SystemTime) -> String {
-    humantime::format_rfc3339_millis(time).to_string()
-}
-
 /// The bodies on `event/{type}`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "event")]
 pub enum EventBody {
-    /// See [`EventType::StudyReceived`].
+    /// A study is complete and waits for analysis.
     #[serde(rename = "study.received")]
     StudyReceived {
         /// Instances of the study so far.
         instances: usize,
     },
-    /// See [`EventType::StudyCompleted`].
+    /// A study has a result.
     #[serde(rename = "study.completed")]
     StudyCompleted {
         /// Number of findings.
@@ -155,7 +156,7 @@ pub enum EventBody {
         /// Time of the analysis, s.
         analysis_s: f64,
     },
-    /// See [`EventType::StudyFailed`].
+    /// A study could not be analysed.
     #[serde(rename = "study.failed")]
     StudyFailed {
         /// Code of the reason.
@@ -163,17 +164,17 @@ pub enum EventBody {
         /// Attempts made.
         attempts: u32,
     },
-    /// See [`EventType::StudyRejected`].
+    /// A study is outside of what is analysed.
     #[serde(rename = "study.rejected")]
     StudyRejected {
         /// Code of the reason.
-        reason: &'static str,
+        reason: Reason,
         /// What it means and what to do.
         what_to_do: &'static str,
         /// Every series that was not taken.
         series: Vec<RefusedSeries>,
     },
-    /// See [`EventType::InstanceRejected`]: a sum over an association or a scan, not one by one.
+    /// Instances were refused: a sum over an association or a scan, not one by one.
     #[serde(rename = "instance.rejected")]
     InstanceRejected {
         /// Number of instances by code of the reason.
@@ -195,18 +196,18 @@ impl EventBody {
 }
 
 /// A series that was not taken, named without any identifier.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RefusedSeries {
     /// Its place among the study's series, from 1.
     pub series: usize,
     /// Its weighting, as far as it could be told.
-    pub weighting: &'static str,
+    pub weighting: Weighting,
     /// Code of the reason.
-    pub reason: &'static str,
+    pub reason: Reason,
 }
 
 /// How the box is, in a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Exams are received and analysed.
@@ -219,12 +220,12 @@ pub enum Status {
 }
 
 /// The body on `health`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct Health {
     /// In a word.
     pub status: Status,
-    /// Codes of what keeps it from being ok.
-    pub reasons: Vec<&'static str>,
+    /// What keeps it from being ok.
+    pub reasons: Reasons,
     /// Studies that wait for analysis.
     pub queue: u64,
     /// Messages that wait for the broker; filled in when sent.
@@ -234,7 +235,7 @@ pub struct Health {
 }
 
 /// How full the outbox is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct OutboxHealth {
     /// Messages in it.
     pub messages: u64,
@@ -245,7 +246,7 @@ pub struct OutboxHealth {
 }
 
 /// The body on `info`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct Info {
     /// The daemon's version.
     pub version: String,
@@ -258,7 +259,7 @@ pub struct Info {
 }
 
 /// The payload on `metrics`: numbers only, without envelope. Counters count from the start of the process.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
 #[allow(missing_docs)]
 pub struct Metrics {
     pub uptime_s: u64,
@@ -279,25 +280,6 @@ pub struct Metrics {
     pub outbox_messages: u64,
     pub outbox_bytes: u64,
     pub outbox_oldest_age_s: u64,
-}
-
-/// The body on `alarm/{alarm}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Alarm {
-    /// Code of the alarm.
-    pub alarm: &'static str,
-    /// Raised or cleared.
-    pub state: AlarmState,
-}
-
-/// Whether an alarm stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AlarmState {
-    /// It does.
-    Raised,
-    /// It does no more.
-    Cleared,
 }
 
 #[cfg(test)]
@@ -323,11 +305,12 @@ mod tests {
 
     #[test]
     fn the_envelope_and_the_body_stand_side_by_side() {
-        let identity = Identity { device: "mr-1".to_owned(), boot_id: "b".to_owned() };
+        let identity =
+            Identity { boot_id: "b".to_owned(), ..Identity::new("mr-1", TimePrecision::Second) };
         let study = StudyRef::try_from("0123456789abcdef".to_owned()).unwrap();
         let time = UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
         let body = EventBody::StudyRejected {
-            reason: "no_t2",
+            reason: Reason::NoT2,
             what_to_do: "Send it.",
             series: Vec::new(),
         };
@@ -346,7 +329,7 @@ mod tests {
                 "schema": "modicd.event/1",
                 "event_id": EventId::derive(&["x"]).as_str(),
                 "boot_id": "b",
-                "time": "2023-11-14T22:13:20.123Z",
+                "time": "2023-11-14T22:13:20Z",
                 "device": "mr-1",
                 "study_ref": "0123456789abcdef",
                 "revision": 2,

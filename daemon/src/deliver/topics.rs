@@ -3,6 +3,7 @@
 //! Topics are `{root}/v1/{site}/{device}/{suffix}`; what each holds, with its quality of service and whether
 //! it is retained, is in the table of the README. No identifier of a patient may become part of one.
 
+use super::alarm::HealthReason;
 use crate::domain::StudyRef;
 
 /// Version of the topics and payloads as a whole.
@@ -17,11 +18,13 @@ pub mod schema {
     pub const INFO: &str = "modicd.info/1";
     /// Body: [`Health`](crate::deliver::payload::Health).
     pub const HEALTH: &str = "modicd.health/1";
+    /// [`Metrics`](crate::deliver::payload::Metrics), which carries no envelope.
+    pub const METRICS: &str = "modicd.metrics/1";
     /// Body: [`EventBody`](crate::deliver::payload::EventBody).
     pub const EVENT: &str = "modicd.event/1";
     /// Body: the finding document of the `report` stage.
     pub const FINDING: &str = "modicd.finding/1";
-    /// Body: [`Alarm`](crate::deliver::payload::Alarm).
+    /// Body: [`Alarm`](crate::deliver::alarm::Alarm).
     pub const ALARM: &str = "modicd.alarm/1";
 }
 
@@ -140,8 +143,8 @@ impl Topics {
         self.under("latest/finding")
     }
 
-    /// An alarm, raised or cleared; retained. `alarm` is a code of ours.
-    pub fn alarm(&self, alarm: &'static str) -> String {
+    /// An alarm, raised or cleared; retained.
+    pub fn alarm(&self, alarm: HealthReason) -> String {
         self.under(&format!("alarm/{alarm}"))
     }
 
@@ -178,7 +181,7 @@ mod tests {
             (topics.event(EventType::StudyCompleted), "event/study.completed"),
             (topics.finding(&study_ref), "finding/0123456789abcdef"),
             (topics.latest_finding(), "latest/finding"),
-            (topics.alarm("disk_full"), "alarm/disk_full"),
+            (topics.alarm(HealthReason::OutboxFull), "alarm/outbox_full"),
         ];
         for (topic, suffix) in expected {
             assert_eq!(topic, format!("modic/v1/mercy/mr-1/{suffix}"));

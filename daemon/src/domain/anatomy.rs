@@ -1,10 +1,13 @@
 //! Names of the anatomy and of the Modic types, as radiology uses them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A vertebra, counted up from the sacrum. S1 is the lowest; the numbering is an assumption that every
 /// report states.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[allow(missing_docs)]
 pub enum Level {
     S1,
@@ -64,7 +67,9 @@ impl std::fmt::Display for Level {
 }
 
 /// Which surface of a vertebral body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum EndplateSide {
     /// The upper surface, towards the head.

@@ -1,6 +1,7 @@
 //! Names: of studies outside the box, and of DICOM application entities.
 
 use hmac::{Hmac, Mac};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
@@ -35,6 +36,16 @@ impl StudyRef {
     /// The 16 hex digits.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl JsonSchema for StudyRef {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "StudyRef".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9a-f]{16}$" })
     }
 }
 

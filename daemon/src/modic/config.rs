@@ -1,9 +1,10 @@
 //! What can be set about typing and findings.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The section `[modic]`. Every value goes into the result and into the cache's key.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// A name for this set of thresholds; change it when a value below changes.

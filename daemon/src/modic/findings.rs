@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::{Array3, Zip};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::endplates::distance_to;
@@ -18,7 +19,7 @@ use crate::segment::Segmentation;
 const THIRD_SHARE: f64 = 0.25;
 
 /// A third of the body's depth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Third {
     /// The front.
@@ -30,7 +31,7 @@ pub enum Third {
 }
 
 /// One connected Modic change at one endplate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// The vertebra.
     pub level: Level,
@@ -72,7 +73,7 @@ fn no_endplate() -> Endplate {
 }
 
 /// A marrow change that touches no endplate (haemangioma, metastasis …): reported apart, never as Modic.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OtherMarrowLesion {
     /// The vertebra.
     pub level: Level,

@@ -3,6 +3,7 @@
 //! The paper's thresholds are not public; ours are our own and versioned (`typing_version`).
 
 use crate::domain::ModicType;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Config;
@@ -73,7 +74,7 @@ pub(super) fn type_voxels(signals: &[Signal], inside: &[bool], config: &Config) 
 const MIN_TYPED_PERCENT: f32 = 15.0;
 
 /// How many of a finding's voxels have each type, %; sums to 100.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Composition {
     /// Oedema, %.
     pub type_1: f32,

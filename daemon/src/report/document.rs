@@ -1,5 +1,6 @@
 //! The finding document's body: what is said of one study, without envelope.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Level;
@@ -14,7 +15,7 @@ pub const LIMITS: [&str; 3] = [
 ];
 
 /// The result of one study as it is published and kept. The envelope is `deliver`'s.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct FindingBody {
     /// What the reader must know.
     pub limits: Vec<String>,
@@ -47,7 +48,7 @@ pub struct FindingBody {
 }
 
 /// One network that was used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BundleUsed {
     /// Its name.
     pub name: String,
@@ -58,7 +59,7 @@ pub struct BundleUsed {
 }
 
 /// One vertebra that was seen.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct LevelSeen {
     /// Its name.
     pub level: Level,
@@ -69,7 +70,7 @@ pub struct LevelSeen {
 }
 
 /// The findings at both endplates of one disc, summed up.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct DiscSummary {
     /// `L4-L5`.
     pub disc: String,

@@ -125,8 +125,8 @@ pub fn refused_series(series: &[SeriesRefusal]) -> Vec<RefusedSeries> {
         .iter()
         .map(|s| RefusedSeries {
             series: s.series_number_in_study,
-            weighting: s.weighting.as_str(),
-            reason: s.reason.as_str(),
+            weighting: s.weighting,
+            reason: s.reason,
         })
         .collect()
 }

@@ -63,7 +63,7 @@ impl Service {
                 .context("opening the state folder ended in a panic")??;
         let Parts { store, index, results, outbox, pacs, analyser } = parts;
 
-        let identity = Identity::new(&config.mqtt.device);
+        let identity = Identity::new(&config.mqtt.device, config.mqtt.time_precision);
         let topics = config.mqtt.topics()?;
         let announcer = Arc::new(Announcer::new(
             identity.clone(),
@@ -109,6 +109,7 @@ impl Service {
             metrics: metrics_sender,
             looked_at: Default::default(),
             counts: Default::default(),
+            reasons: Default::default(),
             started: std::time::Instant::now(),
         };
         Ok(Service { config, server, store, sink, worker, delivery, pacs })

@@ -18,8 +18,9 @@ use super::announce::{Announcer, refused_series};
 use super::intake::Intake;
 use crate::analysis::{Analyser, Analysis, Prepared, Refused};
 use crate::config::WorkerConfig;
-use crate::deliver::OutboxError;
+use crate::deliver::alarm::Reasons;
 use crate::deliver::payload::{EventBody, Health, Metrics, Status};
+use crate::deliver::{HealthReason, OutboxError};
 use crate::domain::StudyRef;
 use crate::pacs::Pacs;
 use crate::receive::InstanceStore;
@@ -46,6 +47,8 @@ pub(super) struct Worker {
     /// The generation of each receiving study that was last looked at for being whole.
     pub looked_at: HashMap<StudyRef, u64>,
     pub counts: Counts,
+    /// What keeps the box from being ok.
+    pub reasons: Reasons,
     pub started: Instant,
 }
 
@@ -98,8 +101,8 @@ impl Worker {
                     return Err(error);
                 }
                 reasons.push(match error.downcast_ref::<OutboxError>() {
-                    Some(OutboxError::Full { .. }) => "outbox_full",
-                    _ => "analysis_error",
+                    Some(OutboxError::Full { .. }) => HealthReason::OutboxFull,
+                    _ => HealthReason::AnalysisError,
                 });
                 tracing::error!(%study_ref, error = format!("{error:#}"), "A study waits: it failed.");
             }
@@ -216,7 +219,7 @@ impl Worker {
         let reason = refused.reason;
         tracing::info!(%study_ref, %reason, "A study is not analysed.");
         let body = EventBody::StudyRejected {
-            reason: reason.as_str(),
+            reason,
             what_to_do: reason.what_to_do(),
             series: refused_series(&refused.refused_series),
         };
@@ -264,14 +267,16 @@ impl Worker {
         Ok(())
     }
 
-    fn tell_health(&self, mut reasons: Vec<&'static str>) -> anyhow::Result<()> {
+    fn tell_health(&mut self, mut reasons: Vec<HealthReason>) -> anyhow::Result<()> {
         let pacs = self.pacs.health().unwrap_or_else(|error| {
             tracing::error!(%error, "The queues of the PACS can't be read.");
-            reasons.push("pacs_queue_unreadable");
+            reasons.push(HealthReason::PacsQueueUnreadable);
             Default::default()
         });
         let pacs_objects = pacs.values().sum();
         let queue = self.index.studies()?.iter().filter(|(_, r)| r.has_work()).count() as u64;
+        self.reasons.update(&reasons, SystemTime::now());
+        let reasons = self.reasons.clone();
         let status = if reasons.is_empty() { Status::Ok } else { Status::Degraded };
         let health = Health { status, reasons, queue, pacs, ..Health::default() };
         self.health.send_if_modified(|old| {

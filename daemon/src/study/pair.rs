@@ -1,5 +1,6 @@
 //! Chooses the T1w and the T2w series that are analysed together.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::header::Headers;
@@ -31,7 +32,7 @@ pub struct SeriesPair {
 }
 
 /// A series that isn't analysed, named without any identifier.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SeriesRefusal {
     /// Its place among the study's series by Series Number, from 1.
     pub series_number_in_study: usize,

@@ -15,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Delivery, window::Window};
 use crate::deliver::{
-    Seq,
+    HealthReason, Seq, TimePrecision,
+    alarm::{Alarm, AlarmState},
     outbox::{Outbox, OutboxError},
-    payload::{Envelope, EventId, Health, Metrics, rfc3339},
+    payload::{Envelope, EventId, Health, Metrics},
     topics::{availability, schema},
 };
 
@@ -61,6 +62,7 @@ enum State {
     Availability,
     Info,
     Health,
+    Alarm(HealthReason),
 }
 
 /// Where a connection stands.
@@ -189,6 +191,8 @@ impl<'a> Session<'a> {
                 );
                 self.phase = Phase::Open;
                 self.stale = BTreeSet::from([State::Availability, State::Info, State::Health]);
+                // The ones that don't stand too: an earlier process may have left them raised.
+                self.stale.extend(HealthReason::ALL.iter().copied().map(State::Alarm));
             }
             Event::Outgoing(Outgoing::Publish(packet_id)) if packet_id != 0 => {
                 self.window.sent(packet_id);
@@ -206,10 +210,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Publishes health again when its status or reasons aren't those told last.
+    /// Publishes health again when its status or reasons aren't those told last, and the alarms that differ.
     fn note_health(&mut self, health: &Health) {
-        let same = |told: &Health| told.status == health.status && told.reasons == health.reasons;
-        if self.phase == Phase::Open && !self.told.as_ref().is_some_and(same) {
+        let Some(told) = self.told.as_ref().filter(|_| self.phase == Phase::Open) else { return };
+        let reasons = HealthReason::ALL.iter().copied();
+        let changed = reasons.filter(|r| told.reasons.since(*r) != health.reasons.since(*r));
+        self.stale.extend(changed.map(State::Alarm));
+        if told.status != health.status || told.reasons != health.reasons {
             self.stale.insert(State::Health);
         }
     }
@@ -250,16 +257,15 @@ impl<'a> Session<'a> {
                     (topics.availability(), availability::ONLINE.into())
                 }
                 State::Availability => (topics.availability(), availability::STOPPED.into()),
-                State::Info => {
-                    (topics.info(), self.envelope(schema::INFO, &self.delivery.feeds.info))
-                }
+                State::Info => (topics.info(), self.state(schema::INFO, &self.delivery.feeds.info)),
                 State::Health => {
                     let mut health = self.delivery.feeds.health.borrow().clone();
                     health.outbox = self.delivery.outbox.health(SystemTime::now());
-                    let payload = self.envelope(schema::HEALTH, &health);
+                    let payload = self.state(schema::HEALTH, &health);
                     self.told = Some(health);
                     (topics.health(), payload)
                 }
+                State::Alarm(reason) => (topics.alarm(reason), self.alarm(reason)),
             };
             self.client.try_publish(topic, QoS::AtLeastOnce, true, payload)?;
             self.window.published(None);
@@ -305,16 +311,33 @@ impl<'a> Session<'a> {
     }
 
     /// A retained state in its envelope; its event is that it is published.
-    fn envelope(&self, schema: &'static str, body: &impl Serialize) -> Vec<u8> {
+    fn state(&self, schema: &'static str, body: &impl Serialize) -> Vec<u8> {
         let (identity, now) = (&self.delivery.identity, SystemTime::now());
-        let event_id =
-            EventId::derive(&[&identity.device, &identity.boot_id, schema, &rfc3339(now)]);
-        let mut payload =
-            serde_json::to_value(Envelope::new(identity, schema, event_id, now, body))
-                .expect("a body of ours can be written as JSON");
-        payload["replayed"] = Value::Bool(false);
-        payload.to_string().into_bytes()
+        let published = TimePrecision::Millisecond.format(now);
+        let event_id = EventId::derive(&[&identity.device, &identity.boot_id, schema, &published]);
+        sent_now(&Envelope::new(identity, schema, event_id, now, body))
     }
+
+    /// An alarm in its envelope. A raised one is the same event on every connection.
+    fn alarm(&self, alarm: HealthReason) -> Vec<u8> {
+        let identity = &self.delivery.identity;
+        let since = self.delivery.feeds.health.borrow().reasons.since(alarm);
+        let state = if since.is_some() { AlarmState::Raised } else { AlarmState::Cleared };
+        let time = since.unwrap_or_else(SystemTime::now);
+        let event = TimePrecision::Millisecond.format(time);
+        let parts = [&identity.device, &identity.boot_id, alarm.as_str(), &event];
+        let since = since.map(|since| identity.time_precision.format(since));
+        let body = Alarm { alarm, state, since, what_to_do: alarm.what_to_do() };
+        sent_now(&Envelope::new(identity, schema::ALARM, EventId::derive(&parts), time, body))
+    }
+}
+
+/// The bytes of what isn't from the outbox, and so never a repetition.
+fn sent_now(envelope: &Envelope<impl Serialize>) -> Vec<u8> {
+    let mut payload =
+        serde_json::to_value(envelope).expect("a body of ours can be written as JSON");
+    payload["replayed"] = Value::Bool(false);
+    payload.to_string().into_bytes()
 }
 
 /// Runs a use of the outbox where it may block.

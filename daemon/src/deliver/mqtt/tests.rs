@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     broker,
     deliver::{
-        Message,
+        HealthReason, Message,
         payload::{Envelope, EventBody, EventId, Status},
         topics::schema,
     },
@@ -47,7 +47,7 @@ impl Running {
         let (metrics, metrics_feed) = watch::channel(Metrics::default());
         let info = Info { version: "1.2.3".to_owned(), ..Info::default() };
         let feeds = Feeds { info, health: health_feed, metrics: metrics_feed };
-        let identity = Identity::new(&config.device);
+        let identity = Identity::new(&config.device, config.time_precision);
         let delivery =
             Delivery::new(&config, identity.clone(), Arc::clone(&outbox), feeds).unwrap();
         let shutdown = CancellationToken::new();
@@ -124,6 +124,11 @@ async fn state_is_told_first_then_events_in_order_and_stopped_at_the_end() {
     let (topic, health, _) = next(&mut messages).await;
     assert_eq!(topic, running.topics.health());
     assert_eq!(json(&health)["status"], "ok");
+    for alarm in HealthReason::ALL {
+        let (topic, payload, _) = next(&mut messages).await;
+        assert_eq!(topic, running.topics.alarm(*alarm));
+        assert_eq!(json(&payload)["state"], "cleared");
+    }
     for n in 1..=20 {
         let (topic, payload, _) = next(&mut messages).await;
         assert_eq!(topic, "modic/v1/site/modicd/event/study.received");
@@ -131,8 +136,26 @@ async fn state_is_told_first_then_events_in_order_and_stopped_at_the_end() {
         assert_eq!((&payload["instances"], &payload["seq"]), (&n.into(), &n.into()));
         assert_eq!(payload["replayed"], false);
     }
-    running.health.send_modify(|h| h.status = Status::Degraded);
-    assert_eq!(json(&next(&mut messages).await.1)["status"], "degraded");
+    let raised = SystemTime::UNIX_EPOCH;
+    running.health.send_modify(|h| {
+        h.status = Status::Degraded;
+        h.reasons.update(&[HealthReason::AnalysisError], raised);
+    });
+    let health = json(&next(&mut messages).await.1);
+    assert_eq!(
+        (&health["status"], &health["reasons"][0]),
+        (&"degraded".into(), &"analysis_error".into())
+    );
+    let (topic, payload, _) = next(&mut messages).await;
+    assert_eq!(topic, running.topics.alarm(HealthReason::AnalysisError));
+    let alarm = json(&payload);
+    assert_eq!(
+        (&alarm["state"], &alarm["since"]),
+        (&"raised".into(), &"1970-01-01T00:00:00.000Z".into())
+    );
+    running.health.send_modify(|h| h.reasons.update(&[], raised));
+    next(&mut messages).await; // health
+    assert_eq!(json(&next(&mut messages).await.1)["state"], "cleared");
 
     let (outbox, topics) = (Arc::clone(&running.outbox), running.topics.clone());
     running.stop().await;
@@ -142,7 +165,7 @@ async fn state_is_told_first_then_events_in_order_and_stopped_at_the_end() {
 
     let mut late = subscribe(broker).await;
     let mut retained = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..3 + HealthReason::ALL.len() {
         let (topic, payload, is_retained) = next(&mut late).await;
         assert!(is_retained, "{topic}");
         retained.push((topic, payload));

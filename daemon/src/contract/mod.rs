@@ -1,0 +1,169 @@
+//! The contract of the MQTT topics: a JSON Schema and an example for every document that is published.
+//!
+//! Schemas come from the very types that are sent, their descriptions from the documentation in the code. What is
+//! checked in below `daemon/contract/` is this, written by `modicd schema --out`; a test holds both together.
+//! Subscribers ignore fields that they don't know: new ones may come within a version.
+
+mod examples;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::deliver::Envelope;
+use crate::deliver::payload::Metrics;
+use crate::deliver::topics::schema;
+
+/// What is published on the topics of one kind.
+pub struct Document {
+    /// Its name: `finding`.
+    pub name: &'static str,
+    /// Name and version in the documents' field `schema`.
+    pub schema_name: &'static str,
+    /// The topics' part after `{root}/v1/{site}/{device}/`, with placeholders.
+    pub topics: &'static [&'static str],
+    /// The JSON Schema, draft 2020-12.
+    pub schema: Value,
+    /// A whole document.
+    pub example: Value,
+}
+
+/// A document as a subscriber gets it.
+#[derive(Serialize, JsonSchema)]
+struct Published<B> {
+    #[serde(flatten)]
+    envelope: Envelope<B>,
+    /// Position in this box's order of messages, from 1; absent on `info`, `health` and `alarm`, which tell a state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    /// Whether it was, or may have been, sent before.
+    replayed: bool,
+}
+
+/// Every kind of document. `availability` isn't among them: it is a plain word.
+pub fn documents() -> Vec<Document> {
+    use examples as x;
+    vec![
+        Document::enveloped("info", schema::INFO, &["info"], x::state(schema::INFO, x::info())),
+        Document::enveloped(
+            "health",
+            schema::HEALTH,
+            &["health"],
+            x::state(schema::HEALTH, x::health()),
+        ),
+        Document {
+            name: "metrics",
+            schema_name: schema::METRICS,
+            topics: &["metrics"],
+            schema: schema_of::<Metrics>(schema::METRICS),
+            example: value(&x::metrics()),
+        },
+        Document::enveloped(
+            "event",
+            schema::EVENT,
+            &["event/{type}"],
+            x::event(x::study_completed()),
+        ),
+        Document::enveloped(
+            "finding",
+            schema::FINDING,
+            &["finding/{study_ref}", "latest/finding"],
+            x::finding(),
+        ),
+        Document::enveloped(
+            "alarm",
+            schema::ALARM,
+            &["alarm/{alarm}"],
+            x::state(schema::ALARM, x::alarm()),
+        ),
+    ]
+}
+
+/// The document that is published under a topic's part after `{root}/v1/{site}/{device}/`, if it is one.
+pub fn document_on(suffix: &str) -> Option<Document> {
+    let matches = |pattern: &&str| {
+        let (mut pattern, mut suffix) = (pattern.split('/'), suffix.split('/'));
+        loop {
+            match (pattern.next(), suffix.next()) {
+                (None, None) => return true,
+                (Some(part), Some(given)) if part == given || part.starts_with('{') => {}
+                _ => return false,
+            }
+        }
+    };
+    documents().into_iter().find(|document| document.topics.iter().any(|t| matches(&t)))
+}
+
+impl Document {
+    fn enveloped<B: Serialize + JsonSchema>(
+        name: &'static str,
+        schema_name: &'static str,
+        topics: &'static [&'static str],
+        example: Published<B>,
+    ) -> Document {
+        let mut schema = schema_of::<Published<B>>(schema_name);
+        schema["properties"]["schema"]["const"] = schema_name.into();
+        schema["properties"]["research_use"]["const"] = true.into();
+        Document { name, schema_name, topics, schema, example: value(&example) }
+    }
+}
+
+fn schema_of<T: JsonSchema>(schema_name: &str) -> Value {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let mut schema: Schema = settings.into_generator().into_root_schema_for::<T>();
+    schema.insert("$id".to_owned(), format!("urn:{}", schema_name.replace(['.', '/'], ":")).into());
+    schema.insert("title".to_owned(), json!(schema_name));
+    schema.into()
+}
+
+fn value(document: &impl Serialize) -> Value {
+    serde_json::to_value(document).expect("a document of ours can be written as JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// With MODICD_WRITE_CONTRACT set, what is checked in is written anew.
+    #[test]
+    fn what_is_checked_in_is_what_the_program_says() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("contract");
+        for document in documents() {
+            for (kind, expected) in [("schema", &document.schema), ("example", &document.example)] {
+                let path = folder.join(format!("{}.{kind}.json", document.name));
+                let text = format!("{expected:#}\n");
+                if std::env::var_os("MODICD_WRITE_CONTRACT").is_some() {
+                    std::fs::write(&path, &text).unwrap();
+                }
+                let checked_in = std::fs::read_to_string(&path).unwrap_or_default();
+                assert_eq!(checked_in, text, "{}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn descriptions_are_for_those_who_have_no_code() {
+        for document in documents() {
+            let text = document.schema.to_string();
+            assert!(!text.contains("[`"), "{} links into the code: {text}", document.name);
+        }
+    }
+
+    #[test]
+    fn every_topic_has_its_document() {
+        for (suffix, name) in [
+            ("event/study.received", "event"),
+            ("latest/finding", "finding"),
+            ("finding/0123456789abcdef", "finding"),
+            ("alarm/outbox_full", "alarm"),
+        ] {
+            assert_eq!(document_on(suffix).unwrap().name, name);
+        }
+        for suffix in ["availability", "event", "event/a/b"] {
+            assert!(document_on(suffix).is_none(), "{suffix}");
+        }
+    }
+}
