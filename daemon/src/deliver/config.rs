@@ -70,6 +70,8 @@ pub struct Config {
     pub inflight: u16,
     /// Whether `finding/{study_ref}` is retained: the broker then keeps every study's result.
     pub retain_findings: bool,
+    /// Which version of MQTT is spoken.
+    pub protocol: Protocol,
     /// How exactly payloads tell times.
     pub time_precision: TimePrecision,
     /// Largest payload, bytes; a larger one is refused, never cut. Keep the broker's own limit above it.
@@ -84,6 +86,18 @@ pub struct Config {
     pub backoff_max_s: u64,
     /// Seconds that a shutdown waits for the broker to take what is in the outbox.
     pub drain_limit_s: u64,
+}
+
+/// Versions of MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Protocol {
+    /// MQTT 3.1.1: every broker speaks it.
+    #[default]
+    #[serde(rename = "3.1.1")]
+    V3,
+    /// MQTT 5: the broker says why it refuses a message, and payloads say what they are.
+    #[serde(rename = "5")]
+    V5,
 }
 
 impl Default for Config {
@@ -101,6 +115,7 @@ impl Default for Config {
             keep_alive_s: 30,
             inflight: 16,
             retain_findings: false,
+            protocol: Protocol::default(),
             time_precision: TimePrecision::default(),
             max_payload_bytes: 256 * 1024,
             outbox_max_messages: 10_000,
@@ -117,7 +132,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.topics()?;
         in_range("port", self.port, 1, u16::MAX)?;
-        in_range("keep_alive_s", self.keep_alive_s, 1, u16::MAX)?;
+        in_range("keep_alive_s", self.keep_alive_s, 5, u16::MAX)?;
         in_range("inflight", self.inflight, 1, MAX_INFLIGHT)?;
         in_range("max_payload_bytes", self.max_payload_bytes as u64, 4096, 16 << 20)?;
         in_range("outbox_max_messages", self.outbox_max_messages as u64, 16, 1_000_000)?;

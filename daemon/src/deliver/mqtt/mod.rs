@@ -7,13 +7,13 @@
 //! packet identifiers.
 
 mod backoff;
+mod link;
 mod options;
 mod session;
 mod window;
 
 use std::{sync::Arc, time::Duration};
 
-use rumqttc::MqttOptions;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,7 @@ use super::{
     topics::Topics,
 };
 use backoff::Backoff;
+use options::Options;
 use session::{Ended, Session};
 
 pub use options::DeliveryError;
@@ -46,7 +47,9 @@ pub struct Feeds {
 
 /// The delivery task, ready to run.
 pub struct Delivery {
-    options: MqttOptions,
+    options: Options,
+    /// As configured; a broker may take fewer.
+    inflight: u16,
     backoff: Backoff,
     drain_limit: Duration,
     topics: Topics,
@@ -68,7 +71,8 @@ impl Delivery {
         let topics = config.topics().map_err(super::ConfigError::from)?;
         let seconds = Duration::from_secs;
         Ok(Delivery {
-            options: options::mqtt_options(config, &topics)?,
+            options: Options::new(config, &topics)?,
+            inflight: config.inflight,
             backoff: Backoff::new(seconds(config.backoff_initial_s), seconds(config.backoff_max_s)),
             drain_limit: seconds(config.drain_limit_s),
             topics,

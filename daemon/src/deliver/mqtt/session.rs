@@ -7,13 +7,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rumqttc::{AsyncClient, ClientError, Event, Outgoing, Packet, QoS};
+use rumqttc::QoS;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Delivery, window::Window};
+use super::{
+    Delivery,
+    link::{self, Client, Happened, QueueFull},
+    window::Window,
+};
 use crate::deliver::{
     HealthReason, Seq, TimePrecision,
     alarm::{Alarm, AlarmState},
@@ -30,6 +34,9 @@ const HEALTH_EVERY: Duration = Duration::from_secs(60);
 
 /// A broker that acknowledges nothing for this long is left and connected to again.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(60);
+
+/// After this long a message that the broker refused is tried again, on a new connection.
+const REFUSED_AGAIN_AFTER: Duration = Duration::from_secs(300);
 
 /// Time that `stopped` and DISCONNECT may take.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
@@ -50,10 +57,12 @@ pub(super) enum Ended {
 enum SessionError {
     #[error("could not read the outbox: {0}")]
     Outbox(#[from] OutboxError),
-    #[error("rumqttc's queue is full")]
-    Queue(#[from] ClientError),
+    #[error(transparent)]
+    Queue(#[from] QueueFull),
     #[error("the broker acknowledges nothing")]
     Unacknowledged,
+    #[error("the broker refused a message, which is sent again")]
+    Refused,
 }
 
 /// Retained state with one topic each; published in this order.
@@ -83,7 +92,7 @@ enum Phase {
 /// One connection and what is under way on it.
 pub(super) struct Session<'a> {
     delivery: &'a mut Delivery,
-    client: AsyncClient,
+    client: Client,
     phase: Phase,
     window: Window,
     /// The newest message of the outbox published on this connection.
@@ -92,14 +101,16 @@ pub(super) struct Session<'a> {
     stale: BTreeSet<State>,
     /// The health published last.
     told: Option<Health>,
+    /// When the first message was refused that is still in the outbox.
+    refused: Option<Instant>,
 }
 
 impl<'a> Session<'a> {
     /// Connects and publishes, until the connection is lost or `shutdown`.
     pub(super) async fn run(delivery: &'a mut Delivery, shutdown: &CancellationToken) -> Ended {
         let options = delivery.options.clone();
-        let window = Window::new(options.inflight());
-        let (client, mut event_loop) = AsyncClient::new(options, window.room() + BESIDE_WINDOW);
+        let window = Window::new(delivery.inflight);
+        let (client, mut event_loop) = link::open(options, window.room() + BESIDE_WINDOW);
         let outbox = Arc::clone(&delivery.outbox);
         let mut health = delivery.feeds.health.clone();
         let mut metrics_due = every(METRICS_EVERY);
@@ -112,6 +123,7 @@ impl<'a> Session<'a> {
             cursor: 0,
             stale: BTreeSet::new(),
             told: None,
+            refused: None,
         };
         loop {
             // poll() isn't cancel-safe: it runs to its end while other things happen beside it. None of
@@ -145,8 +157,8 @@ impl<'a> Session<'a> {
                 }
             };
             match event {
-                Ok(Event::Outgoing(Outgoing::Disconnect)) => return Ended::Shutdown,
-                Ok(event) => session.note(event).await,
+                Ok(Happened::Disconnected) => return Ended::Shutdown,
+                Ok(happened) => session.note(happened).await,
                 Err(e) => return session.lost(e),
             }
             if let Err(e) = session.advance().await {
@@ -182,23 +194,32 @@ impl<'a> Session<'a> {
     }
 
     /// Takes note of what rumqttc reports.
-    async fn note(&mut self, event: Event) {
-        match event {
-            Event::Incoming(Packet::ConnAck(_)) => {
+    async fn note(&mut self, happened: Happened) {
+        match happened {
+            Happened::Connected { receive_maximum } => {
                 tracing::info!(
                     waiting = self.delivery.outbox.len(),
                     "Connected to the MQTT broker."
                 );
                 self.phase = Phase::Open;
+                if let Some(maximum) = receive_maximum {
+                    self.window.shrink_to(maximum);
+                }
                 self.stale = BTreeSet::from([State::Availability, State::Info, State::Health]);
                 // The ones that don't stand too: an earlier process may have left them raised.
                 self.stale.extend(HealthReason::ALL.iter().copied().map(State::Alarm));
             }
-            Event::Outgoing(Outgoing::Publish(packet_id)) if packet_id != 0 => {
-                self.window.sent(packet_id);
+            Happened::Sent { packet_id } => self.window.sent(packet_id),
+            Happened::Refused { packet_id, reason } => {
+                // It stays in the outbox; what comes after it isn't held up.
+                let seq = self.window.acknowledged(packet_id);
+                tracing::warn!(?reason, seq, "The MQTT broker refused a message.");
+                if seq.is_some() {
+                    self.refused.get_or_insert_with(Instant::now);
+                }
             }
-            Event::Incoming(Packet::PubAck(ack)) => {
-                if let Some(seq) = self.window.acknowledged(ack.pkid)
+            Happened::Acknowledged { packet_id } => {
+                if let Some(seq) = self.window.acknowledged(packet_id)
                     && let Err(error) =
                         on_disk(&self.delivery.outbox, move |outbox| outbox.acknowledge(seq)).await
                 {
@@ -206,7 +227,7 @@ impl<'a> Session<'a> {
                     tracing::warn!(%error, seq, "A sent message could not leave the outbox.");
                 }
             }
-            _ => {}
+            Happened::Received { .. } | Happened::Disconnected | Happened::Other => {}
         }
     }
 
@@ -226,6 +247,9 @@ impl<'a> Session<'a> {
         if self.window.oldest_wait() >= ACKNOWLEDGED_WITHIN {
             return Err(SessionError::Unacknowledged);
         }
+        if self.refused.is_some_and(|since| since.elapsed() >= REFUSED_AGAIN_AFTER) {
+            return Err(SessionError::Refused);
+        }
         if self.phase == Phase::Connecting {
             return Ok(());
         }
@@ -239,7 +263,7 @@ impl<'a> Session<'a> {
                 self.publish_state()?;
             }
             Phase::Stopping { until } if self.window.is_empty() && self.stale.is_empty() => {
-                self.client.try_disconnect()?;
+                self.client.disconnect()?;
                 self.phase = Phase::Disconnecting { until };
             }
             _ => {}
@@ -267,7 +291,7 @@ impl<'a> Session<'a> {
                 }
                 State::Alarm(reason) => (topics.alarm(reason), self.alarm(reason)),
             };
-            self.client.try_publish(topic, QoS::AtLeastOnce, true, payload)?;
+            self.client.publish(topic, QoS::AtLeastOnce, true, payload)?;
             self.window.published(None);
         }
         Ok(())
@@ -285,7 +309,7 @@ impl<'a> Session<'a> {
             let replayed = seq <= self.delivery.newest_sent
                 || message.boot_id != self.delivery.identity.boot_id;
             let payload = message.encode(seq, replayed);
-            self.client.try_publish(message.topic, QoS::AtLeastOnce, message.retain, payload)?;
+            self.client.publish(message.topic, QoS::AtLeastOnce, message.retain, payload)?;
             self.window.published(Some(seq));
             self.cursor = seq;
             self.delivery.newest_sent = self.delivery.newest_sent.max(seq);
@@ -307,7 +331,7 @@ impl<'a> Session<'a> {
         };
         let payload = serde_json::to_vec(&metrics).expect("numbers can be written as JSON");
         let topic = self.delivery.topics.metrics();
-        Ok(self.client.try_publish(topic, QoS::AtMostOnce, false, payload)?)
+        Ok(self.client.publish(topic, QoS::AtMostOnce, false, payload)?)
     }
 
     /// A retained state in its envelope; its event is that it is published.

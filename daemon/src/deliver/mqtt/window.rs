@@ -35,6 +35,11 @@ impl Window {
         Window { size: usize::from(inflight), slots: VecDeque::new() }
     }
 
+    /// The broker takes no more than this at a time.
+    pub(super) fn shrink_to(&mut self, receive_maximum: u16) {
+        self.size = self.size.min(usize::from(receive_maximum));
+    }
+
     /// How many more may be published.
     pub(super) fn room(&self) -> usize {
         self.size.saturating_sub(self.slots.len())
