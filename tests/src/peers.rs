@@ -22,11 +22,16 @@ pub struct Broker {
 impl Broker {
     /// Starts one that keeps nothing on disk; `folder` gets its configuration.
     pub fn start(folder: &Path) -> Broker {
+        Broker::start_with(folder, "")
+    }
+
+    /// Starts one with more lines in its configuration.
+    pub fn start_with(folder: &Path, lines: &str) -> Broker {
         let port = free_port();
         let config = folder.join("mosquitto.conf");
         let text = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n\
-             max_queued_messages 0\nset_tcp_nodelay true\n"
+             max_queued_messages 0\nset_tcp_nodelay true\n{lines}"
         );
         std::fs::write(&config, text).expect("the test's folder is writable");
         let mut broker = Broker { port, config, process: None };

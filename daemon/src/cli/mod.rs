@@ -66,7 +66,7 @@ pub fn main() -> ExitCode {
         Command::Run(_) => "info",
         _ => "warn",
     };
-    start_logging(level);
+    crate::logging::start(level);
     let result = match cli.command {
         Command::Run(args) => run::run(args),
         Command::Demo(args) => demo::run(args),
@@ -91,19 +91,4 @@ pub fn main() -> ExitCode {
 /// The tasks of one process: few threads, since the work is in one place at a time.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
-}
-
-/// Logs to standard error; systemd's journal adds the time.
-fn start_logging(default_level: &str) {
-    use std::io::IsTerminal;
-    let chosen = std::env::var("RUST_LOG").unwrap_or_else(|_| default_level.to_owned());
-    let filter = tracing_subscriber::EnvFilter::new(format!(
-        "{chosen},tract=warn,{}",
-        crate::broker::LOG_DIRECTIVE
-    ));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
 }

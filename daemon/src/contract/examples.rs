@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use super::Published;
 use crate::deliver::alarm::{Alarm, AlarmState};
+use crate::deliver::commands::{
+    Check, CommandState, CommandStatus, CommandType, LogLevel, SelfTest, StudyRerun, Verbosity,
+};
 use crate::deliver::payload::{EventBody, Health, Info, Metrics, OutboxHealth, Status};
 use crate::deliver::topics::schema;
 use crate::deliver::{Envelope, EventId, HealthReason, Identity, TimePrecision};
@@ -23,6 +26,11 @@ pub(super) fn state<B: Serialize>(schema: &'static str, body: B) -> Published<B>
 pub(super) fn event(body: EventBody) -> Published<EventBody> {
     let envelope = envelope(schema::EVENT, body).about(&study_ref(), Some(1));
     Published { envelope, seq: Some(42), replayed: false }
+}
+
+pub(super) fn answer(body: CommandStatus) -> Published<CommandStatus> {
+    let envelope = envelope(schema::COMMAND_STATUS, body);
+    Published { envelope, seq: Some(43), replayed: false }
 }
 
 pub(super) fn finding() -> Published<FindingBody> {
@@ -82,6 +90,35 @@ pub(super) fn alarm() -> Alarm {
     let alarm = HealthReason::AnalysisError;
     let since = Some(TimePrecision::Millisecond.format(time()));
     Alarm { alarm, state: AlarmState::Raised, since, what_to_do: alarm.what_to_do() }
+}
+
+pub(super) fn study_rerun() -> StudyRerun {
+    StudyRerun { expires: expires(), study_ref: study_ref() }
+}
+
+pub(super) fn self_test() -> SelfTest {
+    SelfTest { expires: expires() }
+}
+
+pub(super) fn log_level() -> LogLevel {
+    LogLevel { expires: expires(), level: Verbosity::Debug, for_s: 3_600 }
+}
+
+pub(super) fn command_status() -> CommandStatus {
+    CommandStatus {
+        command: CommandType::SelfTest.as_str().to_owned(),
+        id: "2026-11-18.7".to_owned(),
+        state: CommandState::Failed,
+        reason: Some("self_test_failed"),
+        checks: vec![
+            Check { check: "networks", ok: true },
+            Check { check: "state_dir", ok: false },
+        ],
+    }
+}
+
+fn expires() -> String {
+    TimePrecision::Second.format(time() + Duration::from_secs(60))
 }
 
 fn finding_body() -> FindingBody {

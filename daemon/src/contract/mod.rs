@@ -77,7 +77,29 @@ pub fn documents() -> Vec<Document> {
             &["alarm/{alarm}"],
             x::state(schema::ALARM, x::alarm()),
         ),
+        request("command.study.rerun", &["cmd/study.rerun/{id}"], &x::study_rerun()),
+        request("command.self-test", &["cmd/self-test/{id}"], &x::self_test()),
+        request("command.log.level", &["cmd/log.level/{id}"], &x::log_level()),
+        Document::enveloped(
+            "command_status",
+            schema::COMMAND_STATUS,
+            &["cmd/{type}/{id}/status"],
+            x::answer(x::command_status()),
+        ),
     ]
+}
+
+/// A request, which comes without envelope.
+fn request<R: Serialize + JsonSchema>(
+    name: &'static str,
+    topics: &'static [&'static str],
+    example: &R,
+) -> Document {
+    let schema_name = "modicd.command/1";
+    let mut schema = schema_of::<R>(schema_name);
+    schema["title"] = name.into();
+    schema["$id"] = format!("urn:modicd:{}:1", name.replace('.', ":")).into();
+    Document { name, schema_name, topics, schema, example: value(example) }
 }
 
 /// The document that is published under a topic's part after `{root}/v1/{site}/{device}/`, if it is one.
@@ -159,6 +181,8 @@ mod tests {
             ("latest/finding", "finding"),
             ("finding/0123456789abcdef", "finding"),
             ("alarm/outbox_full", "alarm"),
+            ("cmd/log.level/x", "command.log.level"),
+            ("cmd/reboot/x/status", "command_status"),
         ] {
             assert_eq!(document_on(suffix).unwrap().name, name);
         }

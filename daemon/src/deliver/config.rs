@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::commands::CommandType;
 use super::time::TimePrecision;
 use super::topics::{TopicError, Topics};
 use crate::tls::Tls;
@@ -62,6 +63,8 @@ pub struct Config {
     pub username: Option<String>,
     /// File that holds the password on its first line.
     pub password_file: Option<PathBuf>,
+    /// What may be asked of the box over MQTT.
+    pub commands: Commands,
     /// TLS; without this table the connection is plain TCP.
     pub tls: Option<Tls>,
     /// Seconds between pings; a dead connection is noticed within two of them.
@@ -88,6 +91,14 @@ pub struct Config {
     pub drain_limit_s: u64,
 }
 
+/// The table `mqtt.commands`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Commands {
+    /// What may be asked for; nothing by default, and then the box subscribes to nothing.
+    pub allow: Vec<CommandType>,
+}
+
 /// Versions of MQTT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Protocol {
@@ -111,6 +122,7 @@ impl Default for Config {
             client_id: None,
             username: None,
             password_file: None,
+            commands: Commands::default(),
             tls: None,
             keep_alive_s: 30,
             inflight: 16,

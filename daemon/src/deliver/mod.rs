@@ -6,6 +6,7 @@
 //! anything about a patient into a topic, a payload or the log.
 
 pub mod alarm;
+pub mod commands;
 pub mod config;
 mod message;
 pub mod mqtt;

@@ -22,6 +22,8 @@ pub mod schema {
     pub const METRICS: &str = "modicd.metrics/1";
     /// Body: [`EventBody`](crate::deliver::payload::EventBody).
     pub const EVENT: &str = "modicd.event/1";
+    /// Body: [`CommandStatus`](crate::deliver::commands::CommandStatus).
+    pub const COMMAND_STATUS: &str = "modicd.command_status/1";
     /// Body: the finding document of the `report` stage.
     pub const FINDING: &str = "modicd.finding/1";
     /// Body: [`Alarm`](crate::deliver::alarm::Alarm).
@@ -148,6 +150,22 @@ impl Topics {
         self.under(&format!("alarm/{alarm}"))
     }
 
+    /// A filter for the requests to this box.
+    pub fn commands(&self) -> String {
+        self.under("cmd/+/+")
+    }
+
+    /// Type and identifier of the request that a topic is for, if it is one to this box.
+    pub fn command<'t>(&self, topic: &'t str) -> Option<(&'t str, &'t str)> {
+        let request = topic.strip_prefix(&self.prefix)?.strip_prefix("/cmd/")?;
+        request.split_once('/').filter(|(_, id)| !id.contains('/'))
+    }
+
+    /// Where a request stands.
+    pub fn command_status(&self, command: &str, id: &str) -> String {
+        self.under(&format!("cmd/{command}/{id}/status"))
+    }
+
     fn under(&self, suffix: &str) -> String {
         format!("{}/{suffix}", self.prefix)
     }
@@ -185,6 +203,20 @@ mod tests {
         ];
         for (topic, suffix) in expected {
             assert_eq!(topic, format!("modic/v1/mercy/mr-1/{suffix}"));
+        }
+    }
+
+    #[test]
+    fn a_request_is_told_from_its_status_and_from_those_to_others() {
+        let topics = Topics::new("modic", "mercy", "mr-1").unwrap();
+        assert_eq!(topics.command("modic/v1/mercy/mr-1/cmd/self-test/7"), Some(("self-test", "7")));
+        for other in [
+            "modic/v1/mercy/mr-1/cmd/self-test/7/status",
+            "modic/v1/mercy/mr-1/cmd/self-test",
+            "modic/v1/mercy/mr-10/cmd/self-test/7",
+            "modic/v1/mercy/mr-1/event/cmd/self-test/7",
+        ] {
+            assert_eq!(topics.command(other), None, "{other}");
         }
     }
 

@@ -6,12 +6,14 @@
 //! {state_dir}/instances/{study_ref}/    what was received        {state_dir}/index/    sled
 //! {state_dir}/results/{study_ref}/r0001/  one folder a revision  {state_dir}/outbox/   messages
 //! {state_dir}/site.key                  unless one is configured {state_dir}/pacs/     what waits for it
+//! {state_dir}/commands.json             what was asked for
 //! ```
 //!
 //! Promises: what is found on disk at start is taken up again, whatever the last run was doing when it
 //! ended.
 
 mod announce;
+mod commands;
 mod intake;
 mod site_key;
 mod worker;
@@ -26,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::analysis::Analyser;
 use crate::config::Config;
+use crate::deliver::commands::Desk;
 use crate::deliver::mqtt::Feeds;
 use crate::deliver::payload::Info;
 use crate::deliver::{Delivery, Identity, Outbox};
@@ -35,6 +38,7 @@ use crate::store::index::{InstanceFile, Opened, unix_ms};
 use crate::store::{Index, ResultStore};
 
 use announce::Announcer;
+use commands::Executor;
 use intake::Intake;
 use worker::Worker;
 
@@ -46,6 +50,7 @@ pub struct Service {
     sink: Arc<dyn InstanceSink>,
     worker: Worker,
     delivery: Delivery,
+    executor: Executor,
     pacs: Arc<Pacs>,
 }
 
@@ -67,7 +72,7 @@ impl Service {
         let topics = config.mqtt.topics()?;
         let announcer = Arc::new(Announcer::new(
             identity.clone(),
-            topics,
+            topics.clone(),
             Arc::clone(&outbox),
             config.mqtt.retain_findings,
         ));
@@ -84,7 +89,13 @@ impl Service {
         let (health_sender, health) = watch::channel(Default::default());
         let (metrics_sender, metrics) = watch::channel(Default::default());
         let feeds = Feeds { info, health, metrics };
-        let delivery = Delivery::new(&config.mqtt, identity, outbox, feeds)?;
+        let ledger = config.state_dir.join("commands.json");
+        let allow = &config.mqtt.commands.allow;
+        let (desk, waiting) =
+            Desk::open(&ledger, allow, identity.clone(), topics, Arc::clone(&outbox))?;
+        let desk = Arc::new(desk);
+        let delivery = Delivery::new(&config.mqtt, identity, outbox, Arc::clone(&desk), feeds)?;
+        let executor = Executor { config: config.clone(), index: index.clone(), desk, waiting };
         let intake = Arc::new(Intake::new(index.clone(), Arc::clone(&announcer)));
         let sink: Arc<dyn InstanceSink> = Arc::clone(&intake) as _;
         let commitments = pacs.awaits_commitment().then(|| Arc::clone(&pacs) as _);
@@ -112,7 +123,7 @@ impl Service {
             reasons: Default::default(),
             started: std::time::Instant::now(),
         };
-        Ok(Service { config, server, store, sink, worker, delivery, pacs })
+        Ok(Service { config, server, store, sink, worker, delivery, executor, pacs })
     }
 
     /// The DICOM port's address.
@@ -126,7 +137,7 @@ impl Service {
     /// # Errors
     /// The index became unusable while running; a restart mends it from the files.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Service { config, server, store, sink, worker, delivery, pacs } = self;
+        let Service { config, server, store, sink, worker, delivery, executor, pacs } = self;
         let receiving = shutdown.child_token();
         let delivering = CancellationToken::new();
         let server = tokio::spawn(server.run(receiving.clone()));
@@ -136,10 +147,11 @@ impl Service {
         });
         let delivery = tokio::spawn(delivery.run(delivering.clone()));
         let pacs = tokio::spawn(pacs.run(delivering.clone()));
+        let executor = tokio::spawn(executor.run(receiving.clone()));
         let worked = worker.run(shutdown).await;
         receiving.cancel();
-        for task in [server, folder] {
-            task.await.context("a receiving task ended in a panic")?;
+        for task in [server, folder, executor] {
+            task.await.context("a task ended in a panic")?;
         }
         delivering.cancel();
         delivery.await.context("MQTT delivery ended in a panic")?;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Seq,
+    commands::Desk,
     config::Config,
     outbox::Outbox,
     payload::{Health, Identity, Info, Metrics},
@@ -55,6 +56,8 @@ pub struct Delivery {
     topics: Topics,
     identity: Identity,
     outbox: Arc<Outbox>,
+    /// Takes requests.
+    desk: Arc<Desk>,
     feeds: Feeds,
     /// The newest message handed to a broker by this process.
     newest_sent: Seq,
@@ -66,6 +69,7 @@ impl Delivery {
         config: &Config,
         identity: Identity,
         outbox: Arc<Outbox>,
+        desk: Arc<Desk>,
         feeds: Feeds,
     ) -> Result<Delivery, DeliveryError> {
         let topics = config.topics().map_err(super::ConfigError::from)?;
@@ -78,6 +82,7 @@ impl Delivery {
             topics,
             identity,
             outbox,
+            desk,
             feeds,
             newest_sent: 0,
         })

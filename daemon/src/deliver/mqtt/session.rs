@@ -202,6 +202,11 @@ impl<'a> Session<'a> {
                     "Connected to the MQTT broker."
                 );
                 self.phase = Phase::Open;
+                if self.delivery.desk.is_open()
+                    && let Err(error) = self.client.subscribe(self.delivery.topics.commands())
+                {
+                    tracing::error!(%error, "Commands can't be subscribed to.");
+                }
                 if let Some(maximum) = receive_maximum {
                     self.window.shrink_to(maximum);
                 }
@@ -227,7 +232,14 @@ impl<'a> Session<'a> {
                     tracing::warn!(%error, seq, "A sent message could not leave the outbox.");
                 }
             }
-            Happened::Received { .. } | Happened::Disconnected | Happened::Other => {}
+            Happened::Received { topic, payload, retained } => {
+                let desk = Arc::clone(&self.delivery.desk);
+                let receive = move || desk.receive(&topic, &payload, retained, SystemTime::now());
+                if let Err(error) = blocking(receive).await {
+                    tracing::warn!(%error, "A command could not be answered.");
+                }
+            }
+            Happened::Disconnected | Happened::Other => {}
         }
     }
 
@@ -370,8 +382,12 @@ async fn on_disk<T: Send + 'static>(
     work: impl FnOnce(&Outbox) -> Result<T, OutboxError> + Send + 'static,
 ) -> Result<T, OutboxError> {
     let outbox = Arc::clone(outbox);
-    let done = tokio::task::spawn_blocking(move || work(&outbox)).await;
-    done.expect("the outbox doesn't panic, and nobody cancels its work")
+    blocking(move || work(&outbox)).await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.expect("the outbox and the desk don't panic, and nobody cancels their work")
 }
 
 /// A timer whose first tick is one period away.

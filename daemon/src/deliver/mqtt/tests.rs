@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, time::SystemTime};
 
-use rumqttc::{AsyncClient, Event, Packet, QoS};
+use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -48,8 +48,12 @@ impl Running {
         let info = Info { version: "1.2.3".to_owned(), ..Info::default() };
         let feeds = Feeds { info, health: health_feed, metrics: metrics_feed };
         let identity = Identity::new(&config.device, config.time_precision);
-        let delivery =
-            Delivery::new(&config, identity.clone(), Arc::clone(&outbox), feeds).unwrap();
+        let topics = config.topics().unwrap();
+        let ledger = dir.join("commands.json");
+        let (desk, _) =
+            Desk::open(&ledger, &[], identity.clone(), topics, Arc::clone(&outbox)).unwrap();
+        let (out, desk) = (Arc::clone(&outbox), Arc::new(desk));
+        let delivery = Delivery::new(&config, identity.clone(), out, desk, feeds).unwrap();
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(delivery.run(shutdown.clone()));
         let topics = config.topics().unwrap();

@@ -126,6 +126,16 @@ impl Index {
         self.flush()
     }
 
+    /// Makes a study due whose instances are as they were; false if it isn't known.
+    pub fn analyse_again(&self, study_ref: &StudyRef) -> Result<bool, IndexError> {
+        if self.study(study_ref)?.is_none() {
+            return Ok(false);
+        }
+        self.update(study_ref, StudyRecord::note_request)?;
+        self.flush()?;
+        Ok(true)
+    }
+
     /// Records the end of the analysis of `generation`. The result is on disk and its messages are in the
     /// outbox already. Instances that came in meanwhile keep the study due.
     pub fn finish(

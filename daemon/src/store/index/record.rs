@@ -56,7 +56,7 @@ pub struct StudyRecord {
     pub state: StudyState,
     /// When the last instance came in, Unix time in ms.
     pub last_activity_ms: u64,
-    /// Number of new and replaced instances so far.
+    /// Number of new and replaced instances so far, and of requests to analyse again.
     pub generation: u64,
     /// The generation at which the required series were seen to be whole; 0 when not yet.
     pub whole_generation: u64,
@@ -77,6 +77,12 @@ impl StudyRecord {
             self.attempts = 0;
             self.state = StudyState::Receiving;
         }
+    }
+
+    /// Takes note of somebody's wish to have it analysed again.
+    pub(super) fn note_request(&mut self) {
+        self.generation += 1;
+        self.attempts = 0;
     }
 
     /// Takes note of the end of the analysis of `generation`; newer instances keep the study due.

@@ -1,0 +1,100 @@
+//! Carries out what was asked for over MQTT, one request after the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::analysis::Analyser;
+use crate::config::Config;
+use crate::deliver::commands::{Check, Command, CommandState, Desk, LogLevel, Request};
+use crate::domain::StudyRef;
+use crate::logging;
+use crate::store::{Index, write_atomically};
+
+/// What becomes of a request: what was checked, or the code of the reason why it failed.
+type Carried = Result<Vec<Check>, (&'static str, Vec<Check>)>;
+
+/// What requests are carried out with.
+pub struct Executor {
+    pub config: Config,
+    pub index: Index,
+    pub desk: Arc<Desk>,
+    pub waiting: mpsc::Receiver<Command>,
+}
+
+impl Executor {
+    /// Works until `shutdown`; a request at work is finished first.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            let command = tokio::select! {
+                () = shutdown.cancelled() => return,
+                command = self.waiting.recv() => command,
+            };
+            let Some(command) = command else { return };
+            let (config, index) = (self.config.clone(), self.index.clone());
+            let desk = Arc::clone(&self.desk);
+            let done = tokio::task::spawn_blocking(move || {
+                desk.answer(&command, CommandState::Running, None, Vec::new())?;
+                let (state, reason, checks) = match carry_out(&command.request, &config, &index) {
+                    Ok(checks) => (CommandState::Succeeded, None, checks),
+                    Err((reason, checks)) => (CommandState::Failed, Some(reason), checks),
+                };
+                desk.answer(&command, state, reason, checks)
+            });
+            match done.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "A command could not be answered."),
+                Err(_) => tracing::error!("A command ended in a panic."),
+            }
+        }
+    }
+}
+
+fn carry_out(request: &Request, config: &Config, index: &Index) -> Carried {
+    match request {
+        Request::StudyRerun(rerun) => run_again(&rerun.study_ref, index),
+        Request::SelfTest(_) => self_test(config, index),
+        Request::LogLevel(LogLevel { level, for_s, .. }) => {
+            let time = Duration::from_secs((*for_s).into());
+            logging::set_for(*level, time).map_err(|error| failed("log_level", error))?;
+            Ok(Vec::new())
+        }
+    }
+}
+
+fn run_again(study_ref: &StudyRef, index: &Index) -> Carried {
+    match index.analyse_again(study_ref) {
+        Ok(true) => Ok(Vec::new()),
+        Ok(false) => Err(("unknown_study", Vec::new())),
+        Err(error) => Err(failed("index_failed", error)),
+    }
+}
+
+fn self_test(config: &Config, index: &Index) -> Carried {
+    let probe = config.state_dir.join("self-test");
+    let networks = Analyser::new(config.bundles_dir.as_deref(), config).map(drop);
+    let written = write_atomically(&probe, b"self-test")
+        .map_err(anyhow::Error::from)
+        .and_then(|()| Ok(std::fs::remove_file(&probe)?));
+    let checks = vec![
+        check("networks", networks),
+        check("state_dir", written),
+        check("index", index.studies().map(drop)),
+    ];
+    if checks.iter().all(|check| check.ok) { Ok(checks) } else { Err(("self_test_failed", checks)) }
+}
+
+fn check<E: std::fmt::Display>(check: &'static str, result: Result<(), E>) -> Check {
+    let ok = result.is_ok();
+    if let Err(error) = result {
+        tracing::error!(check, %error, "The self-test found a fault.");
+    }
+    Check { check, ok }
+}
+
+fn failed(reason: &'static str, error: impl std::fmt::Display) -> (&'static str, Vec<Check>) {
+    tracing::error!(reason, %error, "A command failed.");
+    (reason, Vec::new())
+}

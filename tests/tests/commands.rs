@@ -1,0 +1,124 @@
+//! What is asked for over MQTT, by mosquitto_pub, and how it is answered.
+
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use modicd_tests::{Broker, Daemon, Exam, Subscriber, eventually, storescu};
+use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Asks with a request that expires in a minute; `fields` stand beside that.
+fn ask(broker: &Broker, command: &str, id: &str, fields: &str, options: &[&str]) {
+    let expires = SystemTime::now() + Duration::from_secs(60);
+    let expires = modicd::deliver::TimePrecision::Second.format(expires);
+    let payload = format!("{{\"expires\":\"{expires}\"{fields}}}");
+    let status = Command::new("mosquitto_pub")
+        .args(["-h", "127.0.0.1", "-p", &broker.port.to_string(), "-q", "1"])
+        .args(["-t", &format!("modic/v1/test/box/cmd/{command}/{id}"), "-m", &payload])
+        .args(options)
+        .status();
+    assert!(status.is_ok_and(|s| s.success()), "mosquitto_pub asks");
+}
+
+/// States of a request so far, in order, and the last answer.
+fn answers(subscriber: &Subscriber, command: &str, id: &str) -> (Vec<String>, Value) {
+    let all = subscriber.on(&format!("/cmd/{command}/{id}/status"));
+    let states = all.iter().map(|a| a["state"].as_str().unwrap_or_default().to_owned()).collect();
+    (states, all.last().cloned().unwrap_or_default())
+}
+
+/// Waits for the end of a request; gives its states and its last answer.
+fn end_of(subscriber: &Subscriber, command: &str, id: &str) -> (Vec<String>, Value) {
+    eventually(LIMIT, &format!("the end of {command}/{id}"), || {
+        let (states, last) = answers(subscriber, command, id);
+        let ended = ["succeeded", "failed", "refused"];
+        states.last().is_some_and(|s| ended.contains(&s.as_str())).then_some((states, last))
+    })
+}
+
+#[test]
+fn what_is_allowed_is_done_once_and_everything_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path());
+    let subscriber = Subscriber::start(&broker);
+    let allow = "[mqtt.commands]\nallow = [\"study.rerun\", \"self-test\"]";
+    let mut daemon = Daemon::start(folder.path(), broker.port, allow);
+    subscriber.wait_for("/availability", 1, LIMIT);
+    let exam = Exam::small(&folder.path().join("exam"), 31);
+    assert!(storescu(daemon.dicom_port, &[], &exam.folder).status.success());
+    let first = subscriber.wait_for("/event/study.completed", 1, LIMIT);
+    let study_ref = first["study_ref"].as_str().unwrap();
+
+    let fields = format!(",\"study_ref\":\"{study_ref}\"");
+    ask(&broker, "study.rerun", "a", &fields, &[]);
+    let (states, _) = end_of(&subscriber, "study.rerun", "a");
+    assert_eq!(states, ["accepted", "running", "succeeded"]);
+    let again = subscriber.wait_for("/event/study.completed", 2, LIMIT);
+    assert_eq!((&again["study_ref"], &again["cached"]), (&first["study_ref"], &true.into()));
+    assert_ne!(again["event_id"], first["event_id"], "it is another event");
+
+    ask(&broker, "self-test", "b", "", &[]);
+    let (_, done) = end_of(&subscriber, "self-test", "b");
+    assert_eq!(done["state"], "succeeded", "{done}");
+    assert_eq!(done["checks"].as_array().map(Vec::len), Some(3));
+
+    for (command, id, fields, options, reason) in [
+        ("log.level", "c", ",\"level\":\"debug\",\"for_s\":60", &[][..], "not_allowed"),
+        ("reboot", "d", "", &[], "unknown_command"),
+        ("self-test", "e", ",\"shell\":\"rm\"", &[], "malformed"),
+        ("study.rerun", "f", ",\"study_ref\":\"../../../../etc\"", &[], "malformed"),
+    ] {
+        ask(&broker, command, id, fields, options);
+        let (states, last) = end_of(&subscriber, command, id);
+        assert_eq!((states, last["reason"].as_str()), (vec!["refused".to_owned()], Some(reason)));
+    }
+    ask(&broker, "study.rerun", "g", ",\"study_ref\":\"0123456789abcdef\"", &[]);
+    assert_eq!(end_of(&subscriber, "study.rerun", "g").1["reason"], "unknown_study");
+
+    // The same request again, also after a restart, is no second one.
+    ask(&broker, "self-test", "b", "", &[]);
+    daemon.kill();
+    daemon.restart();
+    subscriber.wait_for("/availability", 3, LIMIT);
+    ask(&broker, "self-test", "b", "", &[]);
+    ask(&broker, "self-test", "h", "", &[]);
+    end_of(&subscriber, "self-test", "h");
+    let states = answers(&subscriber, "self-test", "b").0;
+    assert_eq!(states.iter().filter(|s| *s == "running").count(), 1, "{states:?}");
+
+    // One that the broker kept would come at every connection.
+    daemon.kill();
+    ask(&broker, "self-test", "i", "", &["-r"]);
+    daemon.restart();
+    assert_eq!(end_of(&subscriber, "self-test", "i").1["reason"], "retained");
+}
+
+#[test]
+fn without_permission_the_box_subscribes_to_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path());
+    let subscriber = Subscriber::start(&broker);
+    let _daemon = Daemon::start(folder.path(), broker.port, "");
+    subscriber.wait_for("/availability", 1, LIMIT);
+    ask(&broker, "self-test", "a", "", &[]);
+    // Whatever would be said of it comes before what is said at the end.
+    drop(_daemon);
+    subscriber.wait_for("/availability", 2, LIMIT);
+    assert!(answers(&subscriber, "self-test", "a").0.is_empty());
+}
+
+#[test]
+fn the_log_says_more_for_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path());
+    let subscriber = Subscriber::start(&broker);
+    let allow = "[mqtt.commands]\nallow = [\"log.level\"]";
+    let daemon = Daemon::start(folder.path(), broker.port, allow);
+    subscriber.wait_for("/availability", 1, LIMIT);
+    ask(&broker, "log.level", "a", ",\"level\":\"debug\",\"for_s\":1", &[]);
+    assert_eq!(end_of(&subscriber, "log.level", "a").1["state"], "succeeded");
+    let said = |what: &str| daemon.log().contains(what).then_some(());
+    eventually(LIMIT, "the change in the log", || said("The log's level is changed"));
+    eventually(LIMIT, "the way back", || said("the configured one again"));
+}
