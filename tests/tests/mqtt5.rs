@@ -31,7 +31,7 @@ fn what_the_broker_refuses_stays_in_the_outbox_and_holds_up_nothing_else() {
     let broker = Broker::start_with(folder.path(), &format!("acl_file {}\n", acl.display()));
     let subscriber = Subscriber::start(&broker);
     let daemon = Daemon::start(folder.path(), broker.port, "protocol = \"5\"");
-    let exam = Exam::small(&folder.path().join("exam"), 33);
+    let exam = Exam::small(&folder.path().join("exam"), 32);
     assert!(storescu(daemon.dicom_port, &[], &exam.folder).status.success());
     subscriber.wait_for("/event/study.completed", 1, LIMIT);
     let waiting = || {
