@@ -16,6 +16,7 @@ pub mod evaluate;
 pub mod mask;
 pub mod modic;
 pub mod pacs;
+pub mod page;
 pub mod phantom;
 pub mod receive;
 pub mod report;

@@ -6,6 +6,7 @@ mod demo;
 mod evaluate;
 mod model;
 mod pacs;
+mod page_url;
 mod phantom;
 mod run;
 mod table;
@@ -52,6 +53,8 @@ enum Command {
     Model(model::Args),
     /// Ask the configured PACS whether they answer, or send results there.
     Pacs(pacs::Args),
+    /// Print the address of the page with the token that opens it.
+    PageUrl(page_url::Args),
     /// Check a configuration file and say what is wrong with it.
     Check(check::Args),
 }
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Phantom(args) => phantom::run(args),
         Command::Model(args) => model::run(args),
         Command::Pacs(args) => pacs::run(args),
+        Command::PageUrl(args) => page_url::run(args),
         Command::Check(args) => check::run(args),
     };
     match result {
