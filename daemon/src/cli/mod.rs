@@ -93,17 +93,21 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }
 
-/// Logs to standard error; systemd's journal adds the time.
+/// Logs to standard error, where systemd's journal adds the time, and to the page.
 fn start_logging(default_level: &str) {
     use std::io::IsTerminal;
+    use tracing_subscriber::prelude::*;
     let chosen = std::env::var("RUST_LOG").unwrap_or_else(|_| default_level.to_owned());
     let filter = tracing_subscriber::EnvFilter::new(format!(
         "{chosen},tract=warn,{}",
         crate::broker::LOG_DIRECTIVE
     ));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let journal = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(std::io::stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(journal)
+        .with(crate::page::logs::layer())
         .init();
 }

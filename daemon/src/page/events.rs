@@ -1,6 +1,7 @@
 //! What changes, told to open pages as server-sent events.
 //!
-//! `exams`: the list has changed, ask again; `health`: the overview as `/api/health` gives it.
+//! `exams`: the list has changed, ask again; `health`: the overview as `/api/health` gives it; `logs`: new records as
+//! `/api/logs` gives them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::health::Overview;
+use super::logs;
 use super::shared::Shared;
 
 /// Events that wait for a page that doesn't read; what comes meanwhile is told when it does.
@@ -51,6 +53,8 @@ async fn tell(shared: &Shared, page: mpsc::Sender<Result<Event, Infallible>>) {
     let mut studies = shared.sources.index.changes();
     let mut health = shared.sources.health.clone();
     let mut metrics = shared.sources.metrics.clone();
+    let mut logs = logs::newest();
+    let mut logged = *logs.borrow_and_update();
     // What changed before the page asked is news to it too.
     studies.mark_changed();
     health.mark_changed();
@@ -60,6 +64,11 @@ async fn tell(shared: &Shared, page: mpsc::Sender<Result<Event, Infallible>>) {
             () = changed(&mut studies) => Event::default().event("exams").data(""),
             () = changed(&mut health) => overview(shared),
             () = changed(&mut metrics) => overview(shared),
+            () = changed(&mut logs) => {
+                let records = logs::after(logged);
+                logged = records.last().map_or(logged, |record| record.seq);
+                Event::default().event("logs").json_data(records).expect("text is always JSON")
+            }
         };
         if page.send(Ok(event)).await.is_err() {
             return;

@@ -11,6 +11,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 
 use super::shared::Shared;
+use super::words::{self, Explained};
 use crate::deliver::payload::{Health, Info, Metrics, Status};
 
 /// What the health view shows.
@@ -18,6 +19,8 @@ use crate::deliver::payload::{Health, Info, Metrics, Status};
 pub(super) struct Overview {
     info: Info,
     health: Health,
+    /// Its reasons in words.
+    reasons: Vec<Explained>,
     metrics: Metrics,
 }
 
@@ -27,7 +30,12 @@ impl Overview {
         let sources = &shared.sources;
         let mut health = sources.health.borrow().clone();
         health.outbox = sources.outbox.health(SystemTime::now());
-        Overview { info: sources.info.clone(), health, metrics: sources.metrics.borrow().clone() }
+        Overview {
+            info: sources.info.clone(),
+            reasons: health.reasons.iter().map(|code| words::health(code)).collect(),
+            health,
+            metrics: sources.metrics.borrow().clone(),
+        }
     }
 }
 

@@ -9,18 +9,25 @@
 //! `/healthz` where everybody may see it.
 
 mod access;
+mod answer;
 mod assets;
 mod config;
 mod cookie;
 mod events;
+mod exam;
+mod exams;
+mod files;
 mod guesses;
 mod health;
 mod host;
+pub(crate) mod logs;
 mod routes;
 mod server;
 mod shared;
+mod summaries;
 mod tls;
 mod token;
+mod words;
 
 pub use config::{Config, ConfigError, Tls};
 pub(crate) use server::Server;

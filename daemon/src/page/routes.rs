@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::shared::Shared;
-use super::{access, assets, events, health, host};
+use super::{access, assets, events, exam, exams, health, host, logs};
 
 /// Largest body of a request; a route that takes more says so itself.
 const MAX_BODY_BYTES: usize = 64 << 10;
@@ -22,7 +22,10 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 pub(super) fn routes(shared: Arc<Shared>) -> Router {
     let behind_the_token = Router::new()
         .merge(events::routes())
+        .merge(exams::routes())
+        .merge(exam::routes())
         .merge(health::routes())
+        .merge(logs::routes())
         .route_layer(from_fn_with_state(Arc::clone(&shared), access::require_token));
     let for_everybody = Router::new()
         .route("/healthz", get(health::healthz))

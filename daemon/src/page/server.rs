@@ -85,6 +85,7 @@ impl Server {
         let cookie = Cookie::new(key, &token, address.port(), tls.is_some());
         let shared = Arc::new(Shared {
             sources,
+            summaries: Default::default(),
             access: Access::new(token.clone(), cookie),
             loopback: address.ip().is_loopback(),
             shutdown: CancellationToken::new(),

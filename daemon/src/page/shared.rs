@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
+use super::summaries::Summaries;
 use crate::deliver::Outbox;
 use crate::deliver::payload::{Health, Info, Metrics};
 use crate::store::{Index, ResultStore};
@@ -33,6 +34,8 @@ pub(crate) struct Sources {
 pub(crate) struct Shared {
     /// Read by the answers.
     pub sources: Sources,
+    /// Read already.
+    pub(super) summaries: Summaries,
     /// Who may ask.
     pub(super) access: Access,
     /// Served on this machine only.

@@ -251,7 +251,7 @@ fn the_reason_stays_until_something_new_comes_and_older_records_have_none() {
     let reason = |index: &Index| index.study(&study(1)).unwrap().unwrap().reason;
     let old = br#"{"state":"receiving","last_activity_ms":1,"generation":1,"whole_generation":0,
         "analysed_generation":0,"attempts":0,"latest_revision":0}"#;
-    index.studies.insert(study(1).as_str(), old).unwrap();
+    index.studies.insert(study(1).as_str(), old.as_slice()).unwrap();
     assert_eq!(reason(&index), None);
 
     let mut changes = index.changes();
