@@ -20,11 +20,10 @@ use super::cookie::Cookie;
 use super::guesses::Guesses;
 use super::shared::Shared;
 
-/// The page loads nothing from anywhere else, is nobody's frame, and runs no script but its own files. The viewer
-/// unpacks volumes in a worker that it makes from a blob and draws its font and colour maps from data URLs.
-const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; \
-     style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self' data: blob:; \
-     manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// The page loads nothing from anywhere else, is nobody's frame, and runs no script and no style but its own files. The
+/// viewer's images are data it holds itself.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+     img-src 'self' data: blob:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The address that a request came from.
 #[derive(Debug, Clone, Copy)]

@@ -57,3 +57,44 @@ fn content_type(name: &str) -> &'static str {
         _ => "application/octet-stream",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ModicType;
+    use crate::report::colour;
+
+    #[test]
+    fn the_types_have_the_colours_of_the_pictures() {
+        let style = Assets::get("css/base.css").unwrap();
+        let style = String::from_utf8_lossy(&style.data).into_owned();
+        for kind in ModicType::ALL {
+            let [red, green, blue] = colour(kind).0.0;
+            let rule = format!("--type-{}: rgb({red} {green} {blue});", kind.voxel_value());
+            assert!(style.contains(&rule), "{rule}");
+        }
+    }
+
+    #[test]
+    fn nothing_in_the_pages_own_files_is_elsewhere() {
+        for name in Assets::iter().filter(|name| !name.starts_with("vendor/")) {
+            let file = Assets::get(&name).unwrap();
+            let text =
+                String::from_utf8_lossy(&file.data).replace("http://www.w3.org/2000/svg", "");
+            assert!(!text.contains("http:") && !text.contains("https:"), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_known_file_is_not_sent_again_and_vendor_files_are_compressed() {
+        let index = serve(Uri::from_static("/"), HeaderMap::new()).await;
+        let mut known = HeaderMap::new();
+        known.insert(IF_NONE_MATCH, index.headers()[ETAG].clone());
+        let again = serve(Uri::from_static("/"), known).await;
+        assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+        let viewer = Uri::from_static("/vendor/niivue-0.69.0.min.js");
+        let viewer = serve(viewer, HeaderMap::new()).await;
+        assert_eq!(viewer.headers()[CONTENT_ENCODING], "gzip");
+        assert_eq!(serve(Uri::from_static("/../mod.rs"), HeaderMap::new()).await.status(), 404);
+    }
+}

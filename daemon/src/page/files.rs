@@ -22,6 +22,8 @@ use crate::report::{
 const PDF: &str = "report.pdf";
 /// With this ending a volume is answered unpacked by the browser, which does it faster than any script.
 const VOLUME: &str = ".nii";
+/// Read from the disk at a time.
+const CHUNK_BYTES: usize = 256 << 10;
 /// What the ending of a volume's file has more.
 const COMPRESSED: &str = ".gz";
 
@@ -97,7 +99,7 @@ pub(super) async fn file(
     if unpacked {
         headers.push((CONTENT_ENCODING, "gzip".to_owned()));
     }
-    Ok(with(headers, Body::from_stream(ReaderStream::new(file))))
+    Ok(with(headers, Body::from_stream(ReaderStream::with_capacity(file, CHUNK_BYTES))))
 }
 
 fn with(headers: Vec<(HeaderName, String)>, body: Body) -> Response {
