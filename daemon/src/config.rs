@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{deliver, modic, pacs, receive, segment, study};
+use crate::{deliver, modic, pacs, page, receive, segment, study};
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,9 @@ pub enum ConfigError {
     /// A value of a section `[[pacs]]` makes no sense.
     #[error(transparent)]
     Pacs(#[from] pacs::ConfigError),
+    /// A value of the section `[page]` makes no sense.
+    #[error(transparent)]
+    Page(#[from] page::ConfigError),
     /// A value makes no sense.
     #[error("{key}: {problem}")]
     Value {
@@ -80,6 +83,9 @@ pub struct Config {
     /// Where results go as DICOM objects.
     #[serde(default)]
     pub pacs: pacs::Config,
+    /// The page on the box.
+    #[serde(default)]
+    pub page: page::Config,
     /// The worker between receiving and delivering.
     #[serde(default)]
     pub worker: WorkerConfig,
@@ -122,6 +128,7 @@ impl Config {
             segment: segment::Config::default(),
             modic: modic::Config::default(),
             pacs: pacs::Config::default(),
+            page: page::Config::default(),
             mqtt: deliver::Config::default(),
             worker: WorkerConfig::default(),
         }
@@ -154,6 +161,7 @@ impl Config {
         self.receive.validate()?;
         self.mqtt.validate()?;
         pacs::validate(&self.pacs)?;
+        self.page.validate()?;
         let worker = &self.worker;
         if !(0.0..=3600.0).contains(&worker.quiet_period_s) {
             return value("worker.quiet_period_s", "must be between 0 and 3600");
@@ -198,6 +206,7 @@ mod tests {
             ("state_dir = '/s'\n[worker]\nquiet_period_s = -1", "quiet_period_s"),
             ("state_dir = '/s'\n[modic]\nlow_below = 1.2", "low_below"),
             ("state_dir = '/s'\n[segment]\nthreads = 99", "segment.threads"),
+            ("state_dir = '/s'\n[page]\nbind = '192.0.2.1:80'", "page.tls"),
             ("state_dir = '/s'\n[segment]\nkernels = 'mmx'", "this CPU has portable"),
         ] {
             std::fs::write(&path, text).unwrap();

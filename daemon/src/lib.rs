@@ -18,6 +18,7 @@ pub mod logging;
 pub mod mask;
 pub mod modic;
 pub mod pacs;
+pub mod page;
 pub mod phantom;
 pub mod receive;
 pub mod report;

@@ -1,6 +1,6 @@
 //! What is logged, and how much of it.
 //!
-//! Records go to standard error, where systemd's journal adds the time. The level can be changed while the process
+//! Records go to standard error, where systemd's journal adds the time, and to the page. The level can be changed while the process
 //! runs, for modicd's own records only: what libraries say at lower levels may hold what peers sent.
 
 use std::io::IsTerminal;
@@ -42,7 +42,11 @@ pub fn start(default_level: &str) {
     let journal = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    tracing_subscriber::registry().with(filter).with(journal).init();
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(journal)
+        .with(crate::page::logs::layer())
+        .init();
     // A second start would have panicked in init().
     let _ = CONTROL.set(Control { filter: handle, configured, changes: AtomicU64::new(0) });
 }

@@ -1,4 +1,4 @@
-//! TLS as a client, towards brokers and PACS: by rustls with ring, versions 1.2 and 1.3; files are PEM.
+//! TLS, as a client towards brokers and PACS and for the page's server: by rustls with ring, versions 1.2 and 1.3; files are PEM.
 //!
 //! Certificates are verified by rustls and its own webpki (0.103); the webpki 0.102 in rumqttc's dependencies, which has
 //! advisories, only gives its error enum a variant.
@@ -103,7 +103,7 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     Ok(found)
 }
 
-fn pem(what: &'static str, path: &Path) -> impl FnOnce(PemError) -> TlsError {
+pub(crate) fn pem(what: &'static str, path: &Path) -> impl FnOnce(PemError) -> TlsError {
     let path = path.to_owned();
     move |source| TlsError::Pem { what, path, source }
 }

@@ -10,6 +10,8 @@ use crate::process::{Running, eventually, free_port};
 pub struct Daemon {
     /// Its DICOM port on 127.0.0.1.
     pub dicom_port: u16,
+    /// Its page's port on 127.0.0.1.
+    pub page_port: u16,
     /// Its state folder.
     pub state: PathBuf,
     config: PathBuf,
@@ -49,19 +51,20 @@ impl Daemon {
         worker: &str,
         sections: &str,
     ) -> Daemon {
-        let dicom_port = free_port();
+        let (dicom_port, page_port) = (free_port(), free_port());
         let state = folder.join("state");
         std::fs::create_dir_all(&state).expect("the test's folder is writable");
         let config = folder.join("modicd.toml");
         let text = format!(
             "state_dir = {state:?}\n\
              [receive]\nbind = \"127.0.0.1:{dicom_port}\"\n{receive}\n\
+             [page]\nbind = \"127.0.0.1:{page_port}\"\n\
              [worker]\nquiet_period_s = 0.8\npoll_interval_s = 0.1\nanalyse_when_whole = false\n{worker}\n\
              [mqtt]\nhost = \"127.0.0.1\"\nport = {mqtt_port}\nsite = \"test\"\ndevice = \"box\"\n\
              backoff_initial_s = 1\nbackoff_max_s = 1\n{sections}\n"
         );
         std::fs::write(&config, text).expect("the test's folder is writable");
-        let mut daemon = Daemon { dicom_port, state, config, process: None };
+        let mut daemon = Daemon { dicom_port, page_port, state, config, process: None };
         daemon.restart();
         daemon
     }

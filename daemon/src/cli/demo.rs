@@ -21,8 +21,8 @@ use crate::service::Service;
 /// How long a finding may take before the demonstration gives up.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Show the whole way on this machine: an MQTT broker, the daemon, and a phantom exam sent to its DICOM
-/// port, all in this process. Prints the findings as a table and where the results are.
+/// Show the whole way on this machine: an MQTT broker, the daemon with its page, and a phantom exam sent to its DICOM
+/// port, all in this process. Prints the page's address, the findings as a table and where the results are.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// End after the finding has been seen by a subscriber; otherwise the daemon goes on until Ctrl-C.
@@ -45,6 +45,7 @@ async fn demonstrate(args: Args, folder: &Path) -> anyhow::Result<()> {
     println!("MQTT broker on {broker}, topics modic/v1/demo/box/#");
     let mut config = Config::with_state_dir(folder.join("state"));
     config.receive.bind = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.page.bind = SocketAddr::from(([127, 0, 0, 1], 0));
     config.worker.quiet_period_s = 2.0;
     config.mqtt.port = broker.port();
     config.mqtt.site = "demo".to_owned();
@@ -54,6 +55,7 @@ async fn demonstrate(args: Args, folder: &Path) -> anyhow::Result<()> {
     let service = Service::start(config).await?;
     let port = service.dicom_address();
     println!("DICOM port on {port}, AE title {ae_title}");
+    println!("page on {}", service.page_address_with_token());
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(service.run(shutdown.clone()));
 

@@ -6,6 +6,7 @@ mod demo;
 mod evaluate;
 mod model;
 mod pacs;
+mod page_url;
 mod phantom;
 mod run;
 mod schema;
@@ -53,6 +54,8 @@ enum Command {
     Model(model::Args),
     /// Ask the configured PACS whether they answer, or send results there.
     Pacs(pacs::Args),
+    /// Print the address of the page with the token that opens it.
+    PageUrl(page_url::Args),
     /// Show the JSON Schemas of what is published over MQTT.
     Schema(schema::Args),
     /// Check a configuration file and say what is wrong with it.
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Phantom(args) => phantom::run(args),
         Command::Model(args) => model::run(args),
         Command::Pacs(args) => pacs::run(args),
+        Command::PageUrl(args) => page_url::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Check(args) => check::run(args),
     };

@@ -183,6 +183,7 @@ fn finding_body() -> FindingBody {
             t1_ratio: 1.5,
             t2_ratio: 1.25,
             probability: 0.5,
+            voxels: Vec::new(),
         }],
     }
 }

@@ -85,6 +85,9 @@ pub struct OtherMarrowLesion {
     pub t2_ratio: f32,
     /// Mean probability of the likelier half of its voxels, 0 to 1.
     pub probability: f32,
+    /// Slice, row and column of its voxels; not in documents.
+    #[serde(skip)]
+    pub voxels: Vec<(usize, usize, usize)>,
 }
 
 pub(super) struct Found {
@@ -185,6 +188,7 @@ impl Found {
                     t1_ratio: mean(&voxels, 0),
                     t2_ratio: mean(&voxels, 1),
                     probability: probability(&voxels),
+                    voxels: voxels.iter().map(|voxel| voxel.at).collect(),
                 });
                 continue;
             };

@@ -24,8 +24,8 @@ const MIN_WIDTH: u32 = 620;
 const OPACITY: f32 = 0.55;
 const WHITE: Rgb<u8> = Rgb([235, 235, 235]);
 
-/// Colours that the colour-blind tell apart (Okabe and Ito 2008).
-pub(super) fn colour(kind: ModicType) -> (Rgb<u8>, &'static str) {
+/// Colours that the colour-blind tell apart (Okabe and Ito 2008), for the picture, the DICOM objects and the page.
+pub(crate) fn colour(kind: ModicType) -> (Rgb<u8>, &'static str) {
     match kind {
         ModicType::Type1 => (Rgb([213, 94, 0]), "TYPE 1"),
         ModicType::Type2 => (Rgb([240, 228, 66]), "TYPE 2"),
@@ -119,7 +119,7 @@ fn slices_to_show(result: &ModicResult, slices: usize) -> Vec<usize> {
 
 /// The signal that is painted white: the 95th percentile beside the vertebrae, since fat under the skin, near the coil,
 /// would leave the spine dark.
-fn white(volume: &Volume, result: &ModicResult) -> f32 {
+pub(super) fn white(volume: &Volume, result: &ModicResult) -> f32 {
     const MARGIN_MM: f64 = 15.0;
     let grid = &volume.grid;
     let bodies = result.spine.labels.indexed_iter().filter(|(_, label)| **label != 0);

@@ -1,11 +1,12 @@
 //! The daemon: every stage at its place, started in order and stopped in order.
 //!
-//! Owns the tasks (DICOM port, watched folder, worker, delivery over MQTT and to the PACS) and the state folder:
+//! Owns the tasks (DICOM port, watched folder, worker, delivery over MQTT and to the PACS, page) and the state folder:
 //!
 //! ```text
 //! {state_dir}/instances/{study_ref}/    what was received        {state_dir}/index/    sled
 //! {state_dir}/results/{study_ref}/r0001/  one folder a revision  {state_dir}/outbox/   messages
 //! {state_dir}/site.key                  unless one is configured {state_dir}/pacs/     what waits for it
+//! {state_dir}/page.token                likewise
 //! {state_dir}/commands.json             what was asked for
 //! ```
 //!
@@ -20,7 +21,7 @@ mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use tokio::sync::watch;
@@ -33,6 +34,7 @@ use crate::deliver::mqtt::Feeds;
 use crate::deliver::payload::Info;
 use crate::deliver::{Delivery, Identity, Outbox};
 use crate::pacs::Pacs;
+use crate::page;
 use crate::receive::{self, InstanceSink, InstanceStore, Server};
 use crate::store::index::{InstanceFile, Opened, unix_ms};
 use crate::store::{Index, ResultStore};
@@ -42,7 +44,7 @@ use commands::Executor;
 use intake::Intake;
 use worker::Worker;
 
-/// A daemon whose port is open and whose files are in order, ready to run.
+/// A daemon whose ports are open and whose files are in order, ready to run.
 pub struct Service {
     config: Config,
     server: Server,
@@ -52,13 +54,14 @@ pub struct Service {
     delivery: Delivery,
     executor: Executor,
     pacs: Arc<Pacs>,
+    page: page::Server,
 }
 
 impl Service {
-    /// Opens everything that can fail: bundles, stores, port.
+    /// Opens everything that can fail: bundles, stores, ports.
     ///
     /// # Errors
-    /// A bundle doesn't verify, the state folder isn't usable, or the port is taken.
+    /// A bundle doesn't verify, the state folder isn't usable, or a port is taken.
     pub async fn start(config: Config) -> anyhow::Result<Service> {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "modicd starts.");
         let prepared = config.clone();
@@ -66,7 +69,7 @@ impl Service {
             tokio::task::spawn_blocking(move || open(&prepared).map(|p| (p, prepared)))
                 .await
                 .context("opening the state folder ended in a panic")??;
-        let Parts { store, index, results, outbox, pacs, analyser } = parts;
+        let Parts { key, store, index, results, outbox, pacs, analyser } = parts;
 
         let identity = Identity::new(&config.mqtt.device, config.mqtt.time_precision);
         let topics = config.mqtt.topics()?;
@@ -88,6 +91,16 @@ impl Service {
         };
         let (health_sender, health) = watch::channel(Default::default());
         let (metrics_sender, metrics) = watch::channel(Default::default());
+        let sources = page::Sources {
+            index: index.clone(),
+            results: results.clone(),
+            quiet_period: Duration::from_secs_f64(config.worker.quiet_period_s),
+            outbox: Arc::clone(&outbox),
+            info: info.clone(),
+            health: health.clone(),
+            metrics: metrics.clone(),
+        };
+        let page = page::Server::bind(&config.page, &config.state_dir, &key, sources).await?;
         let feeds = Feeds { info, health, metrics };
         let ledger = config.state_dir.join("commands.json");
         let allow = &config.mqtt.commands.allow;
@@ -123,7 +136,7 @@ impl Service {
             reasons: Default::default(),
             started: std::time::Instant::now(),
         };
-        Ok(Service { config, server, store, sink, worker, delivery, executor, pacs })
+        Ok(Service { config, server, store, sink, worker, delivery, executor, pacs, page })
     }
 
     /// The DICOM port's address.
@@ -131,13 +144,23 @@ impl Service {
         self.server.local_addr()
     }
 
-    /// Runs until `shutdown`: then the port closes, running associations and the study at work end, and what
+    /// The page's address.
+    pub fn page_address(&self) -> SocketAddr {
+        self.page.address()
+    }
+
+    /// The page's address with the token that opens it: for the person who started the daemon alone.
+    pub fn page_address_with_token(&self) -> String {
+        self.page.address_with_token()
+    }
+
+    /// Runs until `shutdown`: then the ports close, running associations and the study at work end, and what
     /// is in the outbox is offered to the broker once more.
     ///
     /// # Errors
     /// The index became unusable while running; a restart mends it from the files.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Service { config, server, store, sink, worker, delivery, executor, pacs } = self;
+        let Service { config, server, store, sink, worker, delivery, executor, pacs, page } = self;
         let receiving = shutdown.child_token();
         let delivering = CancellationToken::new();
         let server = tokio::spawn(server.run(receiving.clone()));
@@ -148,9 +171,10 @@ impl Service {
         let delivery = tokio::spawn(delivery.run(delivering.clone()));
         let pacs = tokio::spawn(pacs.run(delivering.clone()));
         let executor = tokio::spawn(executor.run(receiving.clone()));
+        let page = tokio::spawn(page.run(receiving.clone()));
         let worked = worker.run(shutdown).await;
         receiving.cancel();
-        for task in [server, folder, executor] {
+        for task in [server, folder, executor, page] {
             task.await.context("a task ended in a panic")?;
         }
         delivering.cancel();
@@ -163,6 +187,7 @@ impl Service {
 
 /// What is opened before the first task runs.
 struct Parts {
+    key: Vec<u8>,
     store: Arc<InstanceStore>,
     index: Index,
     results: ResultStore,
@@ -176,7 +201,7 @@ fn open(config: &Config) -> anyhow::Result<Parts> {
     std::fs::create_dir_all(state).with_context(|| format!("can't make {}", state.display()))?;
     let key = site_key::load(config.site_key_file.as_deref(), state)?;
     let limit = config.receive.max_object_bytes;
-    let store = Arc::new(InstanceStore::open(state.join("instances"), key, limit)?);
+    let store = Arc::new(InstanceStore::open(state.join("instances"), key.clone(), limit)?);
     let results = ResultStore::open(state)?;
     let outbox = Arc::new(Outbox::open(&state.join("outbox"), (&config.mqtt).into())?);
     let pacs = Arc::new(Pacs::open(state, &config.pacs, &results)?);
@@ -196,7 +221,7 @@ fn open(config: &Config) -> anyhow::Result<Parts> {
         "The index agrees with the files."
     );
     let analyser = Analyser::new(config.bundles_dir.as_deref(), config)?;
-    Ok(Parts { store, index, results, outbox, pacs, analyser })
+    Ok(Parts { key, store, index, results, outbox, pacs, analyser })
 }
 
 fn instance_files(store: &InstanceStore) -> anyhow::Result<Vec<InstanceFile>> {

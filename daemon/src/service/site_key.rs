@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::store::write_atomically;
+use crate::store::files::write_private;
 
 /// Bytes of a key made here; a configured one must have at least half of it.
 const KEY_BYTES: usize = 32;
@@ -15,8 +15,7 @@ pub fn load(configured: Option<&Path>, state_dir: &Path) -> anyhow::Result<Vec<u
     let path = configured.unwrap_or(&own);
     if configured.is_none() && !own.exists() {
         let key: [u8; KEY_BYTES] = rand::random();
-        write_atomically(&own, &key).context("can't write the site key")?;
-        restrict(&own)?;
+        write_private(&own, &key).context("can't write the site key")?;
         tracing::info!("A site key was made.");
     }
     let key = std::fs::read(path)
@@ -29,13 +28,6 @@ pub fn load(configured: Option<&Path>, state_dir: &Path) -> anyhow::Result<Vec<u
         KEY_BYTES / 2
     );
     Ok(key)
-}
-
-/// Lets nobody but the daemon's user read the key.
-fn restrict(path: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-        .with_context(|| format!("can't restrict access to {}", path.display()))
 }
 
 #[cfg(test)]

@@ -117,7 +117,8 @@ impl Worker {
                 let attempts = self.config.max_attempts;
                 let body = EventBody::StudyFailed { reason: ANALYSIS_FAILED, attempts };
                 self.announcer.study(study_ref, generation, None, body)?;
-                self.index.finish(study_ref, generation, &Outcome::Failed)?;
+                let outcome = Outcome::Failed { reason: ANALYSIS_FAILED };
+                self.index.finish(study_ref, generation, &outcome)?;
                 self.counts.failed += 1;
             }
             Attempt::Begun { generation, .. } => {
@@ -225,7 +226,7 @@ impl Worker {
         };
         self.announcer.study(study_ref, generation, None, body)?;
         self.counts.rejected += 1;
-        Ok(Outcome::Rejected)
+        Ok(Outcome::Rejected { reason: reason.as_str() })
     }
 
     fn files_of(&self, study_ref: &StudyRef) -> anyhow::Result<Vec<PathBuf>> {

@@ -6,6 +6,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -58,6 +59,13 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     file.as_file().sync_all().map_err(FileError::during("fsync", path))?;
     file.persist(path).map_err(|e| FileError::during("rename a file to", path)(e.error))?;
     sync_dir(dir)
+}
+
+/// Writes a secret as [`write_atomically`] does, for nobody's eyes but those of the daemon's user.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    write_atomically(path, bytes)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        .map_err(FileError::during("restrict access to", path))
 }
 
 /// Gives a finished folder its final name: fsyncs everything in it, renames it, fsyncs the parent.

@@ -131,7 +131,7 @@ impl ResultStore {
     }
 
     /// The revisions of a study, oldest first.
-    fn revisions(&self, study_ref: &StudyRef) -> Result<Vec<StoredResult>, ResultError> {
+    pub fn revisions(&self, study_ref: &StudyRef) -> Result<Vec<StoredResult>, ResultError> {
         let study_dir = self.root.join(study_ref.as_str());
         let mut revisions: Vec<_> = names_in(&study_dir)?
             .into_iter()

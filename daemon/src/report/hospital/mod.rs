@@ -32,10 +32,11 @@ use crate::modic::ModicResult;
 use crate::study::SeriesPair;
 use dataset::{Build, item};
 pub use object::Object;
+pub(crate) use page::pdf_in;
 use source::Source;
 
 /// File name of the FHIR report.
-const FHIR_FILE: &str = "report.fhir.json";
+pub(crate) const FHIR_FILE: &str = "report.fhir.json";
 
 /// What is made known as the maker of the objects.
 const MANUFACTURER: &str = "modicd";

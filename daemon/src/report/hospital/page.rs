@@ -1,10 +1,11 @@
 //! The findings on one page: PDF, and as Encapsulated PDF for the PACS (PS3.3 A.45.1).
 
 use std::io::Write;
+use std::path::Path;
 
 use dicom::core::{DataElement, PrimitiveValue, VR};
 use dicom::dictionary_std::tags;
-use dicom::object::InMemDicomObject;
+use dicom::object::{InMemDicomObject, open_file};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use image::RgbImage;
@@ -43,6 +44,15 @@ pub(super) fn object(exam: &Exam, picture: &RgbImage) -> InMemDicomObject {
     let document = PrimitiveValue::U8(bytes.into());
     object.put(DataElement::new(tags::ENCAPSULATED_DOCUMENT, VR::OB, document));
     object
+}
+
+/// The PDF in a file that [`object`] made; `None` when it can't be read.
+pub(crate) fn pdf_in(file: &Path) -> Option<Vec<u8>> {
+    let object = open_file(file).ok()?;
+    let length: u32 = object.element(tags::ENCAPSULATED_DOCUMENT_LENGTH).ok()?.to_int().ok()?;
+    let mut pdf = object.element(tags::ENCAPSULATED_DOCUMENT).ok()?.to_bytes().ok()?.into_owned();
+    pdf.truncate(usize::try_from(length).ok()?);
+    Some(pdf)
 }
 
 /// Draws the page.

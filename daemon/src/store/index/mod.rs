@@ -20,6 +20,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::files::Sha256Digest;
 use crate::domain::StudyRef;
@@ -38,6 +39,8 @@ pub struct Index {
     results: sled::Tree,
     /// Held while a record is read, changed and written back.
     writer: Arc<Mutex<()>>,
+    /// Told of every change of a study's record.
+    changed: watch::Sender<()>,
 }
 
 /// A result that the cache knows.
@@ -185,6 +188,11 @@ impl Index {
         })
     }
 
+    /// Sees every change of a study's record from now on; several may be seen as one.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
     /// Forgets a study whose files were removed.
     pub fn forget(&self, study_ref: &StudyRef) -> Result<(), IndexError> {
         guarded("forget a study", || {
@@ -195,6 +203,7 @@ impl Index {
             self.studies.remove(study_ref.as_str()).map_err(&failed)?;
             Ok(())
         })?;
+        self.changed.send_replace(());
         self.flush()
     }
 
@@ -282,6 +291,7 @@ impl Index {
                 .insert(study_ref.as_str(), encode(&record))
                 .map_err(sled_error("write a record"))
         })?;
+        self.changed.send_replace(());
         Ok(record)
     }
 

@@ -66,6 +66,7 @@ fn open_sled(dir: &Path) -> Result<Index, IndexError> {
             results: tree("results")?,
             db: db.clone(),
             writer: Default::default(),
+            changed: Default::default(),
         })
     })?;
     guarded("read it through", || {

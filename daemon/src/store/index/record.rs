@@ -43,9 +43,15 @@ pub enum Outcome {
         fingerprint: String,
     },
     /// The study is outside of what is analysed.
-    Rejected,
+    Rejected {
+        /// Code of the reason.
+        reason: &'static str,
+    },
     /// No result, no reason in the study itself.
-    Failed,
+    Failed {
+        /// Code of the reason.
+        reason: &'static str,
+    },
 }
 
 /// A study in the index. A generation counts the changes of its instances; it is analysed when its
@@ -66,6 +72,10 @@ pub struct StudyRecord {
     pub attempts: u32,
     /// The newest result; 0 when there is none.
     pub latest_revision: u32,
+    /// Code of why the newest instances have no result; absent when they have one or may still get it, and in records
+    /// that were written before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl StudyRecord {
@@ -76,6 +86,7 @@ impl StudyRecord {
             self.generation += 1;
             self.attempts = 0;
             self.state = StudyState::Receiving;
+            self.reason = None;
         }
     }
 
@@ -93,11 +104,13 @@ impl StudyRecord {
         }
         if !self.has_work() {
             self.attempts = 0;
-            self.state = match outcome {
-                Outcome::Completed { .. } => StudyState::Completed,
-                Outcome::Rejected => StudyState::Rejected,
-                Outcome::Failed => StudyState::Failed,
+            let reason;
+            (self.state, reason) = match outcome {
+                Outcome::Completed { .. } => (StudyState::Completed, None),
+                Outcome::Rejected { reason } => (StudyState::Rejected, Some(reason)),
+                Outcome::Failed { reason } => (StudyState::Failed, Some(reason)),
             };
+            self.reason = reason.map(|code| (*code).to_owned());
         }
     }
 

@@ -93,7 +93,7 @@ fn a_study_that_takes_the_daemon_down_comes_last_and_is_given_up() {
     assert_eq!(exhausted, Attempt::Exhausted { generation: 1 });
     // A crash here, before the failure is published, leaves it due.
     assert!(index.due(at(60), QUIET).unwrap().contains(&poison));
-    index.finish(&poison, 1, &Outcome::Failed).unwrap();
+    index.finish(&poison, 1, &Outcome::Failed { reason: "analysis_failed" }).unwrap();
     assert_eq!(index.due(at(60), QUIET).unwrap(), [study(2)]);
 
     index.record_instance(&poison, "b", [2; 32], at(70)).unwrap();
@@ -242,4 +242,24 @@ fn an_index_in_use_is_left_alone() {
     // The same process may lock a file twice only through another description of it, as sled does.
     assert!(matches!(Index::open(&path), Err(IndexError::InUse { .. })));
     assert!(path.exists());
+}
+
+#[test]
+fn the_reason_stays_until_something_new_comes_and_older_records_have_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(dir.path());
+    let reason = |index: &Index| index.study(&study(1)).unwrap().unwrap().reason;
+    let old = br#"{"state":"receiving","last_activity_ms":1,"generation":1,"whole_generation":0,
+        "analysed_generation":0,"attempts":0,"latest_revision":0}"#;
+    index.studies.insert(study(1).as_str(), old.as_slice()).unwrap();
+    assert_eq!(reason(&index), None);
+
+    let mut changes = index.changes();
+    index.finish(&study(1), 1, &Outcome::Rejected { reason: "no_t2" }).unwrap();
+    assert!(changes.has_changed().unwrap());
+    changes.mark_unchanged();
+    assert_eq!(reason(&index).as_deref(), Some("no_t2"));
+    index.record_instance(&study(1), "a", [1; 32], at(0)).unwrap();
+    assert_eq!(reason(&index), None);
+    assert!(changes.has_changed().unwrap());
 }
