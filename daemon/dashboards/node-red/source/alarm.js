@@ -9,7 +9,7 @@ if (msg.body.state !== "raised") {
     delete raised[code];
 } else if (Object.hasOwn(raised, code) || Object.keys(raised).length < MOST) {
     const { time, reason } = msg.body;
-    raised[code] = { since: Date.parse(time) || msg.at, reason: typeof reason === "string" ? reason.slice(0, 200) : "" };
+    raised[code] = { since: Date.parse(time) || msg.at, reason: typeof reason === "string" && reason !== code ? reason.slice(0, 200) : "" };
 }
 flow.set("boxes", boxes);
 return { key: msg.key };

@@ -3,7 +3,8 @@
 const KEPT = 2000;
 
 const { event_id, study_ref, revision, time, quality, findings, numbering_confidence } = msg.body;
-if (!/^[0-9a-f]{16}$/.test(study_ref) || !Array.isArray(findings)) {
+const named = (f) => [f?.level, f?.side, f?.type].every((word) => typeof word === "string" && word);
+if (!/^[0-9a-f]{16}$/.test(study_ref) || !Array.isArray(findings) || !findings.every(named)) {
     flow.set("unreadable", (flow.get("unreadable") || 0) + 1);
     return null;
 }
@@ -22,7 +23,7 @@ results[id] = {
     time: Date.parse(time) || msg.at,
     quality: Array.isArray(quality) ? quality.map(text).slice(0, 20) : [],
     numbering_confidence: number(numbering_confidence),
-    findings: findings.slice(0, 100).map(Object).map((f) => ({
+    findings: findings.slice(0, 100).map((f) => ({
         level: text(f.level),
         side: text(f.side),
         disc: text(f.disc),

@@ -1,4 +1,6 @@
-// What codes mean, for people. An unknown code is shown as it is, so a newer box needs no newer flow.
+// Runs once at the start. What codes mean, for people; an unknown code is shown as it is, so a newer box needs no
+// newer flow. `version` counts changes of what is kept, from a number that no earlier run can have reached.
+flow.set("version", Date.now());
 flow.set("words", {
     alarm: {
         offline: "The box or its network is down. Findings wait in its outbox and arrive later.",
