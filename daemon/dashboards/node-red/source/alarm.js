@@ -8,8 +8,11 @@ if (!code) return null;
 if (msg.body.state !== "raised") {
     delete raised[code];
 } else if (Object.hasOwn(raised, code) || Object.keys(raised).length < MOST) {
-    const { time, reason } = msg.body;
-    raised[code] = { since: Date.parse(time) || msg.at, reason: typeof reason === "string" && reason !== code ? reason.slice(0, 200) : "" };
+    const { since, time, what_to_do } = msg.body;
+    raised[code] = {
+        since: Date.parse(since) || Date.parse(time) || msg.at,
+        what_to_do: typeof what_to_do === "string" ? what_to_do.slice(0, 300) : "",
+    };
 }
 flow.set("boxes", boxes);
 return { key: msg.key };

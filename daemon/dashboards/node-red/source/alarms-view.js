@@ -10,7 +10,7 @@ const version = flow.get("version");
 if (seen === version) return null;
 
 const words = flow.get("words").alarm;
-const told = (alarm) => ({ ...alarm, words: words[alarm.code] || alarm.reason });
+const told = (alarm) => ({ ...alarm, words: words[alarm.code] || alarm.what_to_do });
 msg.payload = {
     version,
     alarms: Object.entries(alarms)

@@ -11,16 +11,16 @@ const now = Date.now();
 const wrong = {};
 const check = msg.key ? [msg.key] : Object.keys(boxes);
 for (const box of check.map((key) => boxes[key]).filter(Boolean)) {
-    const add = (code, severity, since = now, reason = "") => {
-        wrong[`${box.key} ${code}`] ??= { box: box.key, code, severity, since, reason };
+    const add = (code, severity, since = now, what_to_do = "") => {
+        wrong[`${box.key} ${code}`] ??= { box: box.key, code, severity, since, what_to_do };
     };
     box.silent = box.availability === "online" && now - box.seen > SILENT_MS;
     if (box.availability === "offline") add("offline", 2, box.availability_since);
     if (box.silent) add("silent", 2, box.seen || null);
-    for (const [code, { since, reason }] of Object.entries(box.alarms)) add(code, 1, since, reason);
     const { status, reasons } = box.health || { status: "ok" };
+    const severity = status === "failing" ? 2 : 1;
+    for (const [code, { since, what_to_do }] of Object.entries(box.alarms)) add(code, severity, since, what_to_do);
     if (status !== "ok" && status !== "unknown") {
-        const severity = status === "failing" ? 2 : 1;
         for (const code of reasons.length ? reasons : [status]) add(code, severity);
     }
 }
@@ -31,7 +31,7 @@ for (const [id, alarm] of Object.entries(alarms)) {
     }
 }
 for (const [id, alarm] of Object.entries(wrong)) {
-    alarms[id] = alarms[id] ? { ...alarms[id], severity: alarm.severity, reason: alarm.reason } : alarm;
+    alarms[id] = alarms[id] ? { ...alarms[id], severity: alarm.severity, what_to_do: alarm.what_to_do } : alarm;
 }
 history.length = Math.min(history.length, HISTORY);
 flow.set("boxes", boxes);

@@ -13,7 +13,7 @@ msg.payload = {
     keys,
     wanted: wanted || box?.key,
     box: box && { ...box, alarms: undefined },
-    alarms: mine("alarms").map((alarm) => ({ ...alarm, words: words[alarm.code] || alarm.reason })),
+    alarms: mine("alarms").map((alarm) => ({ ...alarm, words: words[alarm.code] || alarm.what_to_do })),
     results: mine("results").sort((a, b) => b.time - a.time).slice(0, 20),
 };
 return msg;

@@ -25,7 +25,7 @@ const rows = Object.values(boxes).map((box) => {
         status,
         reasons: alarms
             .filter(({ code }) => code !== "offline" && code !== "silent")
-            .map(({ code, reason }) => ({ code, words: words[code] || reason })),
+            .map(({ code, what_to_do }) => ({ code, words: words[code] || what_to_do })),
         severity: Math.max(0, ...alarms.map((alarm) => alarm.severity)),
         queue,
         messages,
