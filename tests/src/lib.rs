@@ -8,6 +8,7 @@ mod certificates;
 mod contract;
 mod daemon;
 mod exams;
+mod node_red;
 mod pacs;
 mod peers;
 mod process;
@@ -15,6 +16,7 @@ mod process;
 pub use certificates::Certificates;
 pub use daemon::Daemon;
 pub use exams::{Defect, Exam, dataset_exam};
+pub use node_red::{NodeRed, dashboard as node_red_dashboard};
 pub use pacs::{HttpsProxy, Orthanc, Storescp};
 pub use peers::{
     Broker, Received, Subscriber, dciodvfy_errors, echoscu, python, storescu, storescu_command,

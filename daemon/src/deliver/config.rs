@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::commands::CommandType;
+use super::home_assistant::HomeAssistant;
 use super::time::TimePrecision;
-use super::topics::{TopicError, Topics};
+use super::topics::{self, TopicError, Topics};
 use crate::tls::Tls;
 
 /// Room in a packet beside its payload: topic and headers, bytes.
@@ -65,6 +66,8 @@ pub struct Config {
     pub password_file: Option<PathBuf>,
     /// What may be asked of the box over MQTT.
     pub commands: Commands,
+    /// Discovery by Home Assistant; without this table nothing is published there.
+    pub home_assistant: Option<HomeAssistant>,
     /// TLS; without this table the connection is plain TCP.
     pub tls: Option<Tls>,
     /// Seconds between pings; a dead connection is noticed within two of them.
@@ -123,6 +126,7 @@ impl Default for Config {
             username: None,
             password_file: None,
             commands: Commands::default(),
+            home_assistant: None,
             tls: None,
             keep_alive_s: 30,
             inflight: 16,
@@ -143,6 +147,9 @@ impl Config {
     /// Checks what can be checked without the network or the disk.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.topics()?;
+        if let Some(home_assistant) = &self.home_assistant {
+            topics::check_segment("home_assistant.prefix", &home_assistant.prefix)?;
+        }
         in_range("port", self.port, 1, u16::MAX)?;
         in_range("keep_alive_s", self.keep_alive_s, 5, u16::MAX)?;
         in_range("inflight", self.inflight, 1, MAX_INFLIGHT)?;

@@ -8,6 +8,7 @@
 pub mod alarm;
 pub mod commands;
 pub mod config;
+pub mod home_assistant;
 mod message;
 pub mod mqtt;
 pub mod outbox;

@@ -172,7 +172,7 @@ impl Topics {
 }
 
 /// MQTT 3.1.1, 4.7: no wildcard, separator or NUL in a level; `$` is the broker's own.
-fn check_segment(key: &'static str, value: &str) -> Result<(), TopicError> {
+pub(super) fn check_segment(key: &'static str, value: &str) -> Result<(), TopicError> {
     let allowed = |c: char| !matches!(c, '+' | '#' | '/') && !c.is_control() && !c.is_whitespace();
     let length = value.chars().count();
     if (1..=MAX_SEGMENT).contains(&length) && value.chars().all(allowed) && !value.starts_with('$')

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::Level;
+use crate::domain::{EndplateSide, Level};
 use crate::modic::{Config, Finding, ModicResult, OtherMarrowLesion};
 use crate::study::SeriesRefusal;
 
@@ -41,6 +41,16 @@ pub struct FindingBody {
     pub findings: Vec<Finding>,
     /// Number of findings.
     pub finding_count: usize,
+    /// The largest finding once more, flat for boards that can't look into lists: its type.
+    pub largest_type: Option<String>,
+    /// The largest finding's vertebra.
+    pub largest_level: Option<Level>,
+    /// The largest finding's surface.
+    pub largest_side: Option<EndplateSide>,
+    /// The largest finding's disc.
+    pub largest_disc: Option<String>,
+    /// The largest finding's volume, mm³.
+    pub largest_volume_mm3: Option<f32>,
     /// Discs with a finding at either endplate, from the sacrum up.
     pub discs: Vec<DiscSummary>,
     /// Changes without contact to an endplate.
@@ -95,6 +105,8 @@ impl FindingBody {
         fat_suppressed_series: Vec<String>,
         refused_series: Vec<SeriesRefusal>,
     ) -> FindingBody {
+        let by_volume = |a: &&Finding, b: &&Finding| a.volume_mm3.total_cmp(&b.volume_mm3);
+        let largest = result.findings.iter().max_by(by_volume);
         FindingBody {
             limits: LIMITS.map(str::to_owned).to_vec(),
             software: format!("modicd {}", env!("CARGO_PKG_VERSION")),
@@ -117,6 +129,11 @@ impl FindingBody {
                 .collect(),
             findings: result.findings.clone(),
             finding_count: result.findings.len(),
+            largest_type: largest.map(|f| f.pattern.clone()),
+            largest_level: largest.map(|f| f.level),
+            largest_side: largest.map(|f| f.side),
+            largest_disc: largest.and_then(|f| f.disc.clone()),
+            largest_volume_mm3: largest.map(|f| f.volume_mm3),
             discs: DiscSummary::sum_up(&result.findings),
             other_marrow_lesions: result.other_marrow_lesions.clone(),
         }

@@ -21,6 +21,7 @@ use super::{
     Seq,
     commands::Desk,
     config::Config,
+    home_assistant,
     outbox::Outbox,
     payload::{Health, Identity, Info, Metrics},
     topics::Topics,
@@ -59,6 +60,8 @@ pub struct Delivery {
     /// Takes requests.
     desk: Arc<Desk>,
     feeds: Feeds,
+    /// Topic and payload that announce the box to Home Assistant; an empty payload takes it back.
+    discovery: Option<(String, Vec<u8>)>,
     /// The newest message handed to a broker by this process.
     newest_sent: Seq,
 }
@@ -73,6 +76,7 @@ impl Delivery {
         feeds: Feeds,
     ) -> Result<Delivery, DeliveryError> {
         let topics = config.topics().map_err(super::ConfigError::from)?;
+        let discovery = home_assistant::discovery(config, &topics, &feeds.info);
         let seconds = Duration::from_secs;
         Ok(Delivery {
             options: Options::new(config, &topics)?,
@@ -84,6 +88,7 @@ impl Delivery {
             outbox,
             desk,
             feeds,
+            discovery,
             newest_sent: 0,
         })
     }

@@ -72,6 +72,7 @@ enum State {
     Info,
     Health,
     Alarm(HealthReason),
+    Discovery,
 }
 
 /// Where a connection stands.
@@ -213,6 +214,7 @@ impl<'a> Session<'a> {
                 self.stale = BTreeSet::from([State::Availability, State::Info, State::Health]);
                 // The ones that don't stand too: an earlier process may have left them raised.
                 self.stale.extend(HealthReason::ALL.iter().copied().map(State::Alarm));
+                self.stale.extend(self.delivery.discovery.as_ref().map(|_| State::Discovery));
             }
             Happened::Sent { packet_id } => self.window.sent(packet_id),
             Happened::Refused { packet_id, reason } => {
@@ -302,6 +304,10 @@ impl<'a> Session<'a> {
                     (topics.health(), payload)
                 }
                 State::Alarm(reason) => (topics.alarm(reason), self.alarm(reason)),
+                State::Discovery => {
+                    let Some(discovery) = &self.delivery.discovery else { continue };
+                    discovery.clone()
+                }
             };
             self.client.publish(topic, QoS::AtLeastOnce, true, payload)?;
             self.window.published(None);
