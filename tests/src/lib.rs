@@ -4,17 +4,21 @@
 //! packages.
 //! A test that needs one fails when it is absent; `tests/run` installs them.
 
+mod browser;
 mod certificates;
 mod daemon;
 mod exams;
 mod pacs;
+mod page;
 mod peers;
 mod process;
 
+pub use browser::browser;
 pub use certificates::Certificates;
 pub use daemon::Daemon;
 pub use exams::{Defect, Exam, dataset_exam};
 pub use pacs::{HttpsProxy, Orthanc, Storescp};
+pub use page::{Answer, Page};
 pub use peers::{
     Broker, Received, Subscriber, dciodvfy_errors, echoscu, python, storescu, storescu_command,
 };
