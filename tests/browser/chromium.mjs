@@ -36,25 +36,21 @@ export async function checkAccessibility(page, view) {
   assert.deepEqual(said, [], `accessibility of ${view}`);
 }
 
-/** The pixels of PNGs, as `{width, height, data}` with RGBA bytes; `blank` is any page without a policy. */
-export function pixels(blank, png) {
-  return blank.evaluate(async (base64) => {
-    const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-    const image = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
-    const context = new OffscreenCanvas(image.width, image.height).getContext("2d");
-    context.drawImage(image, 0, 0);
-    const { width, height, data } = context.getImageData(0, 0, image.width, image.height);
-    return { width, height, data: [...data] };
-  }, png.toString("base64"));
-}
-
-/** Where two pictures of one size differ: `[x, y]` of each pixel. */
-export function difference(a, b, threshold = 12) {
-  assert.deepEqual([a.width, a.height], [b.width, b.height]);
-  const places = [];
-  for (let i = 0; i < a.data.length; i += 4) {
-    const most = Math.max(...[0, 1, 2].map((k) => Math.abs(a.data[i + k] - b.data[i + k])));
-    if (most > threshold) places.push([(i / 4) % a.width, Math.floor(i / 4 / a.width)]);
-  }
-  return places;
+/** Where two PNGs of one size differ by more than `threshold` of 255: `[x, y]` of each pixel. `blank` is a page without a policy. */
+export function difference(blank, one, other, threshold = 12) {
+  return blank.evaluate(async ([threshold, ...pictures]) => {
+    const [a, b] = await Promise.all(pictures.map(async (base64) => {
+      const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+      const image = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
+      const context = new OffscreenCanvas(image.width, image.height).getContext("2d");
+      context.drawImage(image, 0, 0);
+      return context.getImageData(0, 0, image.width, image.height);
+    }));
+    if (a.width !== b.width || a.height !== b.height) throw new Error("pictures of different sizes");
+    const places = new Map();
+    a.data.forEach((value, i) => {
+      if (Math.abs(value - b.data[i]) > threshold) places.set(i >> 2, [(i >> 2) % a.width, Math.floor((i >> 2) / a.width)]);
+    });
+    return [...places.values()];
+  }, [threshold, one.toString("base64"), other.toString("base64")]);
 }

@@ -6,7 +6,7 @@ import { execFile } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
 import { promisify } from "node:util";
 import { gunzipSync } from "node:zlib";
-import { checkAccessibility, difference, launch, open, pixels } from "./chromium.mjs";
+import { checkAccessibility, difference, launch, open } from "./chromium.mjs";
 
 const { base, token, send, rejected, state, pictures } = JSON.parse(process.argv[2]);
 const LIMIT = { timeout: 90_000 };
@@ -136,15 +136,15 @@ async function overlayLiesOnFinding(study) {
   for (const { places } of await mapChanges()) assert.equal(places.length, 0, `slice ${empty}`);
   // Transparent is as good as off.
   await goTo(finding.findings[0].slice);
-  const [off] = await withoutNames(async () => {
+  const off = await withoutNames(async () => {
     await page.keyboard.press("o");
     return pictureOf(0);
   });
   await page.keyboard.press("o");
-  await page.getByLabel("Opacity").fill("0");
-  const [clear] = await withoutNames(() => pictureOf(0));
-  assert.deepEqual(difference(off, clear, 0), []);
-  await page.getByLabel("Opacity").fill("55");
+  await page.getByLabel("Opacity of the map").fill("0");
+  const clear = await withoutNames(() => pictureOf(0));
+  assert.deepEqual(await difference(blank, off, clear, 0), []);
+  await page.getByLabel("Opacity of the map").fill("55");
   said.overlay = where;
 }
 
@@ -156,14 +156,16 @@ async function goTo(slice) {
 /** The pixels of T1 and T2 that differ between map on and off. */
 async function mapChanges() {
   return withoutNames(async () => {
-    const on = [...await pictureOf(0), ...await pictureOf(1)];
+    const on = [await pictureOf(0), await pictureOf(1)];
     await page.keyboard.press("o");
     await settle();
-    const off = [...await pictureOf(0), ...await pictureOf(1)];
+    const off = [await pictureOf(0), await pictureOf(1)];
     await page.keyboard.press("o");
     await settle();
-    const boxes = await Promise.all([0, 1].map((k) => page.locator(".pane").nth(k).boundingBox()));
-    return on.map((picture, k) => ({ places: difference(picture, off[k]), box: boxes[k] }));
+    return Promise.all([0, 1].map(async (k) => ({
+      places: await difference(blank, on[k], off[k]),
+      box: await page.locator(".pane").nth(k).boundingBox(),
+    })));
   });
 }
 
@@ -181,14 +183,15 @@ async function withoutNames(work) {
 
 async function pictureOf(series) {
   await settle();
-  const png = await page.locator(".pane").nth(series).screenshot();
-  return [await pixels(blank, png)];
+  return page.locator(".pane").nth(series).screenshot();
 }
 
 /** Until what was asked for is painted. */
-const settle = () => page.evaluate(() => new Promise((done) => {
-  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 60)));
-}));
+function settle() {
+  return page.evaluate(() => new Promise((done) => {
+    requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 60)));
+  }));
+}
 
 /** Where a slice's voxels of the map are in a pane: the picture fills it as far as its shape lets it. */
 function voxelsOn(map, { shape: [, rows, columns], spacing: [, rowMm, columnMm] }, slice, { width, height }) {
@@ -257,7 +260,9 @@ async function windowsAndShortcuts() {
   await page.locator("#main").focus();
   await page.keyboard.press("ArrowDown");
   assert.equal(await slice(), 4);
+  await page.mouse.move(pane.x + 100, pane.y + 100);
   await page.mouse.wheel(0, 100);
+  await settle();
   assert.equal(await slice(), 5);
   await page.keyboard.press("?");
   await page.getByRole("dialog").waitFor();

@@ -20,5 +20,6 @@ pub fn browser(script: &str, input: &Value) -> Value {
         .expect("node is installed (tests/run installs it)");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "browser/{script}.mjs failed:\n{text}");
-    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{script} printed no JSON ({e}):\n{text}"))
+    serde_json::from_str(&text)
+        .unwrap_or_else(|e| panic!("{script} printed no JSON ({e}):\n{text}"))
 }

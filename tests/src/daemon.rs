@@ -15,6 +15,7 @@ pub struct Daemon {
     /// Its state folder.
     pub state: PathBuf,
     config: PathBuf,
+    log_level: &'static str,
     process: Option<Running>,
 }
 
@@ -49,7 +50,21 @@ impl Daemon {
         Self::start_with(folder, mqtt_port, ["", "", keys, ""])
     }
 
-    fn start_with(
+    /// Starts one that logs from a level on.
+    pub fn start_logging(folder: &Path, mqtt_port: u16, level: &'static str) -> Daemon {
+        let mut daemon = Self::prepare(folder, mqtt_port, [""; 4]);
+        daemon.log_level = level;
+        daemon.restart();
+        daemon
+    }
+
+    fn start_with(folder: &Path, mqtt_port: u16, keys: [&str; 4]) -> Daemon {
+        let mut daemon = Self::prepare(folder, mqtt_port, keys);
+        daemon.restart();
+        daemon
+    }
+
+    fn prepare(
         folder: &Path,
         mqtt_port: u16,
         [receive, worker, page, sections]: [&str; 4],
@@ -67,9 +82,7 @@ impl Daemon {
              backoff_initial_s = 1\nbackoff_max_s = 1\n{sections}\n"
         );
         std::fs::write(&config, text).expect("the test's folder is writable");
-        let mut daemon = Daemon { dicom_port, page_port, state, config, process: None };
-        daemon.restart();
-        daemon
+        Daemon { dicom_port, page_port, state, config, log_level: "info", process: None }
     }
 
     /// Starts it (again); returns when its DICOM port is open.
@@ -84,6 +97,7 @@ impl Daemon {
             .arg("run")
             .arg("--config")
             .arg(&self.config)
+            .env("RUST_LOG", self.log_level)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
