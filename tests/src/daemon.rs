@@ -15,6 +15,7 @@ pub struct Daemon {
     /// Its state folder.
     pub state: PathBuf,
     config: PathBuf,
+    log_level: &'static str,
     process: Option<Running>,
 }
 
@@ -31,25 +32,42 @@ impl Daemon {
 
     /// Starts a daemon below `folder`; `sections` are added to its configuration.
     pub fn start(folder: &Path, mqtt_port: u16, sections: &str) -> Daemon {
-        Self::start_with(folder, mqtt_port, "", "", sections)
+        Self::start_with(folder, mqtt_port, ["", "", "", sections])
     }
 
     /// Starts one with more keys in `[receive]`.
     pub fn start_with_receive(folder: &Path, mqtt_port: u16, keys: &str) -> Daemon {
-        Self::start_with(folder, mqtt_port, keys, "", "")
+        Self::start_with(folder, mqtt_port, [keys, "", "", ""])
     }
 
     /// Starts one with more keys in `[worker]`.
     pub fn start_with_worker(folder: &Path, mqtt_port: u16, keys: &str) -> Daemon {
-        Self::start_with(folder, mqtt_port, "", keys, "")
+        Self::start_with(folder, mqtt_port, ["", keys, "", ""])
     }
 
-    fn start_with(
+    /// Starts one with more keys in `[page]`.
+    pub fn start_with_page(folder: &Path, mqtt_port: u16, keys: &str) -> Daemon {
+        Self::start_with(folder, mqtt_port, ["", "", keys, ""])
+    }
+
+    /// Starts one that logs from a level on.
+    pub fn start_logging(folder: &Path, mqtt_port: u16, level: &'static str) -> Daemon {
+        let mut daemon = Self::prepare(folder, mqtt_port, [""; 4]);
+        daemon.log_level = level;
+        daemon.restart();
+        daemon
+    }
+
+    fn start_with(folder: &Path, mqtt_port: u16, keys: [&str; 4]) -> Daemon {
+        let mut daemon = Self::prepare(folder, mqtt_port, keys);
+        daemon.restart();
+        daemon
+    }
+
+    fn prepare(
         folder: &Path,
         mqtt_port: u16,
-        receive: &str,
-        worker: &str,
-        sections: &str,
+        [receive, worker, page, sections]: [&str; 4],
     ) -> Daemon {
         let (dicom_port, page_port) = (free_port(), free_port());
         let state = folder.join("state");
@@ -58,15 +76,13 @@ impl Daemon {
         let text = format!(
             "state_dir = {state:?}\n\
              [receive]\nbind = \"127.0.0.1:{dicom_port}\"\n{receive}\n\
-             [page]\nbind = \"127.0.0.1:{page_port}\"\n\
+             [page]\nbind = \"127.0.0.1:{page_port}\"\n{page}\n\
              [worker]\nquiet_period_s = 0.8\npoll_interval_s = 0.1\nanalyse_when_whole = false\n{worker}\n\
              [mqtt]\nhost = \"127.0.0.1\"\nport = {mqtt_port}\nsite = \"test\"\ndevice = \"box\"\n\
              backoff_initial_s = 1\nbackoff_max_s = 1\n{sections}\n"
         );
         std::fs::write(&config, text).expect("the test's folder is writable");
-        let mut daemon = Daemon { dicom_port, page_port, state, config, process: None };
-        daemon.restart();
-        daemon
+        Daemon { dicom_port, page_port, state, config, log_level: "info", process: None }
     }
 
     /// Starts it (again); returns when its DICOM port is open.
@@ -81,6 +97,7 @@ impl Daemon {
             .arg("run")
             .arg("--config")
             .arg(&self.config)
+            .env("RUST_LOG", self.log_level)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

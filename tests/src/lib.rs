@@ -4,20 +4,24 @@
 //! packages.
 //! A test that needs one fails when it is absent; `tests/run` installs them.
 
+mod browser;
 mod certificates;
 mod contract;
 mod daemon;
 mod exams;
 mod node_red;
 mod pacs;
+mod page;
 mod peers;
 mod process;
 
+pub use browser::browser;
 pub use certificates::Certificates;
 pub use daemon::Daemon;
 pub use exams::{Defect, Exam, dataset_exam};
 pub use node_red::{NodeRed, dashboard as node_red_dashboard};
 pub use pacs::{HttpsProxy, Orthanc, Storescp};
+pub use page::{Answer, Page};
 pub use peers::{
     Broker, Received, Subscriber, dciodvfy_errors, echoscu, python, storescu, storescu_command,
 };

@@ -61,7 +61,7 @@ async fn tell(shared: &Shared, page: mpsc::Sender<Result<Event, Infallible>>) {
     loop {
         let event = tokio::select! {
             () = page.closed() => return,
-            () = changed(&mut studies) => Event::default().event("exams").data(""),
+            () = changed(&mut studies) => Event::default().event("exams").data("{}"),
             () = changed(&mut health) => overview(shared),
             () = changed(&mut metrics) => overview(shared),
             () = changed(&mut logs) => {

@@ -95,13 +95,19 @@ find("sign-out").addEventListener("click", async () => {
 });
 startTheme(find("theme"));
 startKeys(find("shortcuts"), find("help"));
-addEventListener("hashchange", route);
+addEventListener("hashchange", () => {
+  const token = takeToken();
+  if (token) enter(token);
+  else route();
+});
 
-// The token in the address is swapped for the cookie, and goes from the address and its history.
-const given = new URLSearchParams(location.hash.slice(1)).get("token");
-if (given) {
-  history.replaceState(null, "", "#/");
-  enter(given);
-} else {
-  getJson("/api/exams").then(begin, (error) => askForToken(error.status === 401 ? null : "The box doesn't answer."));
+/** The token in the address is swapped for the cookie, and goes from the address and its history. */
+function takeToken() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (token) history.replaceState(null, "", "#/");
+  return token;
 }
+
+const given = takeToken();
+if (given) enter(given);
+else getJson("/api/exams").then(begin, (error) => askForToken(error.status === 401 ? null : "The box doesn't answer."));

@@ -10,10 +10,10 @@ export class Controls {
 
   constructor(viewer) {
     this.#viewer = viewer;
-    this.slice = h("input", { type: "range", min: "0", max: "0", step: "1", oninput: () => { viewer.slice = this.slice.valueAsNumber; } });
+    this.slice = h("input", { type: "range", min: "0", max: "0", step: "1", "aria-label": "Slice", oninput: () => { viewer.slice = this.slice.valueAsNumber; } });
     this.count = h("output", {}, "–");
     this.map = h("button", { type: "button", "aria-pressed": "true", "aria-keyshortcuts": "o", onclick: () => { viewer.isOn = !viewer.isOn; } }, "Modic map");
-    this.opacity = h("input", { type: "range", min: "0", max: "100", step: "5", oninput: () => { viewer.opacity = this.opacity.valueAsNumber / 100; } });
+    this.opacity = h("input", { type: "range", min: "0", max: "100", step: "5", "aria-label": "Opacity of the map", oninput: () => { viewer.opacity = this.opacity.valueAsNumber / 100; } });
     this.percent = h("output", {});
     this.legend = h("ul", { class: "legend", "aria-label": "Colours of the map" });
     this.element = h("div", { class: "controls" },
