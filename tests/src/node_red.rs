@@ -21,7 +21,7 @@ impl NodeRed {
     pub fn start(folder: &Path, broker: &Broker) -> NodeRed {
         let folder = folder.join("node-red");
         std::fs::create_dir_all(&folder).expect("the test's folder is writable");
-        for file in ["flows.json", "settings.js", "package.json"] {
+        for file in ["flows.json", "flows_cred.json", "settings.js", "package.json"] {
             std::fs::copy(dashboard().join(file), folder.join(file)).expect("the flow is shipped");
         }
         let modules = browser().join("node_modules");

@@ -5,6 +5,8 @@ module.exports = {
     uiHost: process.env.MODICD_DASHBOARD_HOST || "127.0.0.1",
     uiPort: Number(process.env.MODICD_DASHBOARD_PORT) || 1880,
     flowFile: "flows.json",
+    // flows_cred.json names environment variables only, so there is nothing to encrypt.
+    credentialSecret: false,
     // The history of alarms and what was acknowledged survive a restart on disk. Without this block they don't; what
     // boxes have said last comes from the broker either way.
     contextStorage: { default: { module: "localfilesystem" } },
