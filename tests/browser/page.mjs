@@ -26,6 +26,7 @@ try {
   await overlayLiesOnFinding(study);
   await tableAndPictureAreLinked(study);
   await windowsAndShortcuts();
+  await timeOpening(study);
   await healthAndLog();
   await everyViewIsAccessible(study);
   await filesComeWithTheTokenOnly(study);
@@ -269,6 +270,28 @@ async function windowsAndShortcuts() {
   await checkAccessibility(page, "the shortcuts");
   await page.keyboard.press("Escape");
   assert.equal(await page.getByRole("dialog").count(), 0);
+}
+
+/** From the click on an exam to its map on the screen, ms; told, not judged. */
+async function timeOpening(study) {
+  said.opening_ms = [];
+  for (let times = 0; times < 5; times++) {
+    await page.evaluate(() => { location.hash = "#/"; });
+    await page.locator(`[data-ref="${study}"]`).waitFor();
+    await page.waitForTimeout(500);
+    said.opening_ms.push(await page.evaluate((ref) => new Promise((done) => {
+      const start = performance.now();
+      new MutationObserver((_, observer) => {
+        const canvases = document.querySelectorAll(".panes:not([aria-busy]) .pane:has(.mark) canvas");
+        if (canvases.length < 2) return;
+        observer.disconnect();
+        // Reading a pixel waits until all of them are drawn.
+        for (const canvas of canvases) canvas.getContext("webgl2").readPixels(0, 0, 1, 1, 0x1908, 0x1401, new Uint8Array(4));
+        requestAnimationFrame(() => setTimeout(() => done(Math.round(performance.now() - start))));
+      }).observe(document.querySelector("#main"), { subtree: true, childList: true, attributes: true });
+      document.querySelector(`[data-ref="${ref}"]`).click();
+    }), study));
+  }
 }
 
 async function healthAndLog() {

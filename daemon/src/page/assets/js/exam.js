@@ -11,7 +11,7 @@ import { live } from "./live.js";
 /** Shows the exam `study_ref`, its newest result or the one that is asked for; gives what ends the view. */
 export function showExam(main, viewer, study_ref, revision) {
   const view = new View(main, viewer, study_ref, revision);
-  const changed = () => view.look();
+  const changed = () => view.look().catch(() => {}); // The next event asks again.
   live.addEventListener("exams", changed);
   view.show(revision ?? known.get(study_ref)?.revision);
   return () => {
@@ -86,7 +86,14 @@ class View {
     this.viewer.controls.legend.replaceChildren(...types.map(({ value, name }) => h("li", {}, typeChip(value === 4 ? "indeterminate" : String(value), name))));
     this.#listen(regions);
     setShortcuts(this.#shortcuts(regions));
-    await this.viewer.open(volumes, { scene, regions, types });
+    try {
+      await this.viewer.open(volumes, { scene, regions, types });
+    } catch (error) {
+      if (this.isOver || error.name === "AbortError") return;
+      // What was found can be read all the same.
+      this.viewer.element.replaceWith(h("p", { class: "notice bad", role: "alert" },
+        `The pictures can't be drawn; the browser needs WebGL 2. ${error.message}`));
+    }
   }
 
   #listen(regions) {

@@ -1,5 +1,7 @@
 // What changes, as the box tells it; the connection is made again whenever it breaks.
 
+import { getJson } from "./api.js";
+
 const RETRY_MS = 2000;
 const NAMES = ["exams", "health", "logs"];
 
@@ -14,8 +16,10 @@ class Live extends EventTarget {
     this.#source.onopen = () => this.#tell("connected", true);
     this.#source.onerror = () => {
       this.#tell("connected", false);
-      // After an answer that is no stream, the browser doesn't try again by itself.
-      if (this.#source?.readyState === EventSource.CLOSED) this.#retry = setTimeout(() => this.start(), RETRY_MS);
+      // After an answer that is no stream, the browser doesn't try again by itself. A question tells whether it was refused.
+      if (this.#source?.readyState !== EventSource.CLOSED) return;
+      this.#retry = setTimeout(() => this.start(), RETRY_MS);
+      getJson("/api/health").catch(() => {});
     };
     for (const name of NAMES) {
       this.#source.addEventListener(name, ({ data }) => this.#tell(name, data ? JSON.parse(data) : null));
