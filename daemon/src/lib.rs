@@ -14,6 +14,7 @@ pub mod dataset;
 pub mod deliver;
 pub mod domain;
 pub mod evaluate;
+pub mod fleet;
 pub mod logging;
 pub mod mask;
 pub mod modic;

@@ -16,40 +16,56 @@ pub struct Certificates {
     pub client: PathBuf,
     /// Its key.
     pub client_key: PathBuf,
+    folder: PathBuf,
+    issuer: Issuer<'static, KeyPair>,
 }
 
 impl Certificates {
     /// Makes them in `folder`.
     pub fn make(folder: &Path) -> Certificates {
         std::fs::create_dir_all(folder).expect("the test's folder is writable");
-        let write = |name: &str, text: String| {
-            let path = folder.join(name);
-            std::fs::write(&path, text).expect("the test's folder is writable");
-            path
-        };
-        let parameters = |name: &str| {
-            let mut parameters = CertificateParams::new(vec![name.to_owned()])
-                .expect("a name that can be certified");
-            // With one name for all, OpenSSL takes each for self-signed.
-            parameters.distinguished_name.push(DnType::CommonName, name);
-            parameters
-        };
-        let key = || KeyPair::generate().expect("a key");
-
-        let authority_key = key();
+        let key = KeyPair::generate().expect("a key");
         let mut authority = parameters("authority.test");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let own = authority.self_signed(&authority_key).expect("signed");
-        let authority_file = write("authority.pem", own.pem());
-        let issuer = Issuer::new(authority, authority_key);
-        let signed = |name: &str, file: &str| {
-            let key = key();
-            let certificate = parameters(name).signed_by(&key, &issuer).expect("signed");
-            let certificate = write(&format!("{file}.pem"), certificate.pem());
-            (certificate, write(&format!("{file}.key"), key.serialize_pem()))
-        };
-        let (server, server_key) = signed("localhost", "server");
-        let (client, client_key) = signed("client.test", "client");
-        Certificates { authority: authority_file, server, server_key, client, client_key }
+        let own = authority.self_signed(&key).expect("signed");
+        let authority_file = write(folder, "authority.pem", &own.pem());
+        let issuer = Issuer::new(authority, key);
+        let [(server, server_key), (client, client_key)] =
+            [("localhost", "server"), ("client.test", "client")]
+                .map(|(name, file)| sign(&issuer, folder, name, file));
+        let folder = folder.to_owned();
+        let authority = authority_file;
+        Certificates { authority, server, server_key, client, client_key, folder, issuer }
     }
+
+    /// One more client's certificate and key, for a common name; the files are called `file`.
+    pub fn sign(&self, name: &str, file: &str) -> (PathBuf, PathBuf) {
+        sign(&self.issuer, &self.folder, name, file)
+    }
+}
+
+fn sign(
+    issuer: &Issuer<'static, KeyPair>,
+    folder: &Path,
+    name: &str,
+    file: &str,
+) -> (PathBuf, PathBuf) {
+    let key = KeyPair::generate().expect("a key");
+    let certificate = parameters(name).signed_by(&key, issuer).expect("signed");
+    let certificate = write(folder, &format!("{file}.pem"), &certificate.pem());
+    (certificate, write(folder, &format!("{file}.key"), &key.serialize_pem()))
+}
+
+fn parameters(name: &str) -> CertificateParams {
+    let mut parameters =
+        CertificateParams::new(vec![name.to_owned()]).expect("a name that can be certified");
+    // With one name for all, OpenSSL takes each for self-signed.
+    parameters.distinguished_name.push(DnType::CommonName, name);
+    parameters
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, text).expect("the test's folder is writable");
+    path
 }

@@ -28,11 +28,22 @@ impl Broker {
     /// Starts one with more lines in its configuration.
     pub fn start_with(folder: &Path, lines: &str) -> Broker {
         let port = free_port();
-        let config = folder.join("mosquitto.conf");
         let text = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n\
              max_queued_messages 0\nset_tcp_nodelay true\n{lines}"
         );
+        Self::configured(folder, port, &text)
+    }
+
+    /// Starts one with these settings, for everybody.
+    pub fn start_with_settings(folder: &Path, settings: &str) -> Broker {
+        let port = free_port();
+        let text = format!("{settings}\nlistener {port} 127.0.0.1\nallow_anonymous true\n");
+        Self::configured(folder, port, &text)
+    }
+
+    fn configured(folder: &Path, port: u16, text: &str) -> Broker {
+        let config = folder.join("mosquitto.conf");
         std::fs::write(&config, text).expect("the test's folder is writable");
         let mut broker = Broker { port, config, process: None };
         broker.restart();
@@ -42,6 +53,18 @@ impl Broker {
     /// Kills it: what it held in memory is gone.
     pub fn kill(&mut self) {
         self.process = None;
+    }
+
+    /// Has it write what it holds to disk now, to the file `database` (SIGUSR1).
+    pub fn save(&self, database: &Path) {
+        let written = || database.metadata().and_then(|m| m.modified()).ok();
+        let before = written();
+        let id = self.process.as_ref().expect("the broker runs").0.id().to_string();
+        let sent = Command::new("kill").args(["-USR1", &id]).status();
+        assert!(sent.is_ok_and(|s| s.success()), "SIGUSR1 was sent");
+        eventually(Duration::from_secs(30), "the broker's database", || {
+            (written() != before).then_some(())
+        });
     }
 
     /// Starts it again on the same port.
@@ -63,20 +86,32 @@ pub struct Received {
     pub at: Instant,
 }
 
-/// A mosquitto_sub on every topic. When it goes, every document it got must have been as the contract says.
+/// A mosquitto_sub. When it goes, every document it got must have been as the contract says.
 pub struct Subscriber {
     received: Arc<Mutex<Vec<Received>>>,
+    /// The documents are the test's own, not by the contract.
+    unchecked: bool,
     _process: Running,
 }
 
 impl Subscriber {
     /// Subscribes; returns when the subscription stands.
     pub fn start(broker: &Broker) -> Subscriber {
+        let options = ["-h", "127.0.0.1", "-p", &broker.port.to_string()].map(str::to_owned);
+        Self::connect(&options, "#", false)
+    }
+
+    /// Subscribes to `filter` where and as whom the options of mosquitto_sub say, for documents of the test's own.
+    pub fn start_unchecked(options: &[String], filter: &str) -> Subscriber {
+        Self::connect(options, filter, true)
+    }
+
+    fn connect(options: &[String], filter: &str, unchecked: bool) -> Subscriber {
         // stdbuf: into a pipe mosquitto_sub would hold its lines back.
         let mut child = Command::new("stdbuf")
             .args(["-oL", "mosquitto_sub"])
-            .args(["-h", "127.0.0.1", "-p", &broker.port.to_string()])
-            .args(["-q", "1", "-t", "#", "-F", "%t %p", "-d"])
+            .args(options)
+            .args(["-q", "1", "-t", filter, "-F", "%t %p", "-d"])
             .stdout(Stdio::piped())
             .spawn()
             .expect("mosquitto_sub is installed (tests/run installs it)");
@@ -103,7 +138,7 @@ impl Subscriber {
                 });
             }
         });
-        let subscriber = Subscriber { received, _process: Running(child) };
+        let subscriber = Subscriber { received, unchecked, _process: Running(child) };
         eventually(Duration::from_secs(30), "the subscription", || {
             subscribed.lock().expect("no reader panics").then_some(())
         });
@@ -128,7 +163,7 @@ impl Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !self.unchecked && !std::thread::panicking() {
             // Requests are the tests' own, and wrong ones among them.
             let asked = |topic: &str| topic.contains("/cmd/") && !topic.ends_with("/status");
             let all = self.all();

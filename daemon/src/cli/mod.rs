@@ -4,6 +4,7 @@ mod analyze;
 mod check;
 mod demo;
 mod evaluate;
+mod fleet;
 mod model;
 mod pacs;
 mod page_url;
@@ -58,6 +59,8 @@ enum Command {
     PageUrl(page_url::Args),
     /// Show the JSON Schemas of what is published over MQTT.
     Schema(schema::Args),
+    /// Simulate many boxes on one MQTT broker, and check and measure what arrives.
+    Fleet(fleet::Args),
     /// Check a configuration file and say what is wrong with it.
     Check(check::Args),
 }
@@ -67,6 +70,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = match cli.command {
         Command::Run(_) => "info",
+        // Every box would say that the broker is gone; the subscriber does.
+        Command::Fleet(_) => "warn,modicd::deliver=error",
         _ => "warn",
     };
     crate::logging::start(level);
@@ -80,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Pacs(args) => pacs::run(args),
         Command::PageUrl(args) => page_url::run(args),
         Command::Schema(args) => schema::run(args),
+        Command::Fleet(args) => fleet::run(args),
         Command::Check(args) => check::run(args),
     };
     match result {

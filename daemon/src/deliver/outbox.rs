@@ -228,6 +228,11 @@ impl Outbox {
         Ok(())
     }
 
+    /// The number of the newest message ever taken, 0 before the first.
+    pub fn newest(&self) -> Seq {
+        self.lock().newest
+    }
+
     /// Number of messages waiting.
     pub fn len(&self) -> usize {
         self.lock().entries.len()
@@ -364,6 +369,7 @@ mod tests {
             assert_eq!(outbox.enqueue(&message("a")).unwrap(), expected);
             outbox.acknowledge(expected).unwrap();
             assert!(outbox.is_empty());
+            assert_eq!(outbox.newest(), expected);
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "one marker is kept");
     }

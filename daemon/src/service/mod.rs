@@ -13,7 +13,7 @@
 //! Promises: what is found on disk at start is taken up again, whatever the last run was doing when it
 //! ended.
 
-mod announce;
+pub(crate) mod announce;
 mod commands;
 mod intake;
 mod site_key;

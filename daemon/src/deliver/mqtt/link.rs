@@ -1,10 +1,16 @@
 //! rumqttc's two clients, for MQTT 3.1.1 and for MQTT 5, as one.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use rumqttc::v5::mqttbytes::v5 as packet;
 use rumqttc::{ClientError, Event, Outgoing, Packet, QoS, v5};
 
 use super::options::Options;
+
+/// Time that a connection may take from TCP to the broker's word. rumqttc's own 5 s make things worse when a whole fleet comes
+/// back at once: boxes give up while they stand in line, and the broker still does their TLS handshakes.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Hands requests to the event loop; never waits.
 pub(super) enum Client {
@@ -46,10 +52,12 @@ pub(super) struct QueueFull;
 pub(super) fn open(options: Options, queue: usize) -> (Client, EventLoop) {
     match options {
         Options::V3(options) => {
-            let (client, events) = rumqttc::AsyncClient::new(*options, queue);
+            let (client, mut events) = rumqttc::AsyncClient::new(*options, queue);
+            events.network_options.set_connection_timeout(CONNECTED_WITHIN.as_secs());
             (Client::V3(client), EventLoop::V3(Box::new(events)))
         }
-        Options::V5(options) => {
+        Options::V5(mut options) => {
+            options.set_connection_timeout(CONNECTED_WITHIN.as_secs());
             let (client, events) = v5::AsyncClient::new(*options, queue);
             (Client::V5(client), EventLoop::V5(Box::new(events)))
         }

@@ -31,6 +31,7 @@ use options::Options;
 use session::{Ended, Session};
 
 pub use options::DeliveryError;
+pub(crate) use options::options_3;
 
 /// A connection that held this long was a good one: the next backoff starts from its beginning. A shorter
 /// one, as when two boxes share a client identifier, goes on doubling.

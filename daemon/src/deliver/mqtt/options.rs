@@ -46,6 +46,21 @@ struct Settings {
 impl Options {
     /// Checks the configuration and reads the files that it names.
     pub(super) fn new(config: &Config, topics: &Topics) -> Result<Options, DeliveryError> {
+        let settings = Settings::read(config)?;
+        Ok(match config.protocol {
+            Protocol::V3 => Options::V3(Box::new(version_3(config, topics, settings))),
+            Protocol::V5 => Options::V5(Box::new(version_5(config, topics, settings))),
+        })
+    }
+}
+
+/// The options of a connection beside the delivery's, with MQTT 3.1.1 whatever is configured.
+pub(crate) fn options_3(config: &Config, topics: &Topics) -> Result<MqttOptions, DeliveryError> {
+    Ok(version_3(config, topics, Settings::read(config)?))
+}
+
+impl Settings {
+    fn read(config: &Config) -> Result<Settings, DeliveryError> {
         config.validate()?;
         let mut login = None;
         if let Some(username) = &config.username {
@@ -59,16 +74,12 @@ impl Options {
             }
             None => Transport::tcp(),
         };
-        let settings = Settings {
+        Ok(Settings {
             client_id: config.client_id(),
             keep_alive: Duration::from_secs(config.keep_alive_s.into()),
             packet_bytes: config.max_payload_bytes + PACKET_OVERHEAD,
             login,
             transport,
-        };
-        Ok(match config.protocol {
-            Protocol::V3 => Options::V3(Box::new(version_3(config, topics, settings))),
-            Protocol::V5 => Options::V5(Box::new(version_5(config, topics, settings))),
         })
     }
 }

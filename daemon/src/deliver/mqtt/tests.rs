@@ -273,6 +273,22 @@ async fn what_a_broker_took_without_acknowledging_is_sent_again_in_order_and_say
 }
 
 #[tokio::test]
+async fn a_broker_that_a_whole_fleet_comes_back_to_is_waited_for() {
+    const RUMQTTC_GIVES_UP_AFTER: Duration = Duration::from_secs(5);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start(dir.path(), listener.local_addr().unwrap());
+    let (mut stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+    assert_eq!(read_packet(&mut stream).await.unwrap().0, CONNECT);
+    tokio::time::sleep(RUMQTTC_GIVES_UP_AFTER + Duration::from_secs(1)).await;
+    stream.write_all(&[0x20, 2, 0, 0]).await.unwrap();
+    let (_, _, payload) = read_publish(&mut stream).await;
+    assert_eq!(payload, b"online");
+    drop(stream);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn messages_of_an_earlier_run_are_marked_as_replayed() {
     let dir = tempfile::tempdir().unwrap();
     let nobody: SocketAddr = "127.0.0.1:9".parse().unwrap();
