@@ -4,11 +4,8 @@
 //! packages.
 //! A test that needs one fails when it is absent; `tests/run` installs them.
 
-<<<<<<< HEAD
-mod browser;
-=======
 mod brokers;
->>>>>>> 05617d5 (Add modicd fleet, many boxes on one broker; ship brokers' configurations and rules)
+mod browser;
 mod certificates;
 mod contract;
 mod daemon;
@@ -19,11 +16,8 @@ mod page;
 mod peers;
 mod process;
 
-<<<<<<< HEAD
-pub use browser::browser;
-=======
 pub use brokers::{Client, ShippedBroker, shipped_settings};
->>>>>>> 05617d5 (Add modicd fleet, many boxes on one broker; ship brokers' configurations and rules)
+pub use browser::browser;
 pub use certificates::Certificates;
 pub use daemon::Daemon;
 pub use exams::{Defect, Exam, dataset_exam};
