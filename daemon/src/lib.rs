@@ -17,6 +17,7 @@ pub mod evaluate;
 pub mod fleet;
 pub mod logging;
 pub mod mask;
+pub mod metrics;
 pub mod modic;
 pub mod pacs;
 pub mod page;

@@ -70,6 +70,10 @@ pub(super) fn metrics() -> Metrics {
         pacs_objects: 4,
         last_analysis_s: 21.5,
         resident_bytes: 104_857_600,
+        disk_free_bytes: Some(48_000_000_000),
+        disk_size_bytes: Some(64_000_000_000),
+        temperature_celsius: Some(48.5),
+        certificate_days_left: Some(213.25),
         outbox_messages: 3,
         outbox_bytes: 20_480,
         outbox_oldest_age_s: 12,
@@ -125,6 +129,7 @@ fn finding_body() -> FindingBody {
     let (level, side) = (Level::L5, EndplateSide::Superior);
     let disc = "L4-L5".to_owned();
     let finding = Finding {
+        number: 1,
         level,
         side,
         disc: Some(disc.clone()),

@@ -258,27 +258,77 @@ pub struct Info {
     pub limits: BTreeMap<&'static str, u64>,
 }
 
-/// The payload on `metrics`: numbers only, without envelope. Counters count from the start of the process.
+/// The payload on `metrics`: numbers only, without envelope. Counters, which end in `_total`, count from the start of the
+/// process. What the machine doesn't tell is absent.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
-#[allow(missing_docs)]
 pub struct Metrics {
+    /// Time since the start of the process.
     pub uptime_s: u64,
+    /// DICOM associations open now.
     pub associations_active: u64,
+    /// DICOM associations accepted.
+    pub associations_accepted_total: u64,
+    /// DICOM associations rejected.
+    pub associations_rejected_total: u64,
+    /// Instances received and stored.
     pub instances_received_total: u64,
+    /// Instances refused.
     pub instances_rejected_total: u64,
+    /// Studies taken up for analysis.
     pub studies_received_total: u64,
+    /// Studies with a result.
     pub studies_completed_total: u64,
+    /// Studies outside of what is analysed.
     pub studies_rejected_total: u64,
+    /// Studies given up after errors.
     pub studies_failed_total: u64,
+    /// Studies whose result was there already.
     pub cache_hits_total: u64,
+    /// Attempts at a study that ended in an error.
+    pub analysis_errors_total: u64,
+    /// Studies that wait for analysis.
     pub queue: u64,
+    /// Time since the last instance of the study that has waited for longest.
+    pub queue_oldest_age_s: u64,
     /// Objects that wait for any PACS.
     pub pacs_objects: u64,
+    /// Time of the last analysis; 0 before the first.
     pub last_analysis_s: f64,
+    /// Of that, reading the pixels.
+    pub last_volume_s: f64,
+    /// Of that, the networks.
+    pub last_segment_s: f64,
+    /// Of that, levels, types and findings.
+    pub last_modic_s: f64,
+    /// Of that, writing the result.
+    pub last_report_s: f64,
+    /// Memory of the process in RAM.
     pub resident_bytes: u64,
-    /// This one and the next two are filled in when sent.
+    /// CPU time of the process.
+    pub cpu_seconds_total: f64,
+    /// Open file descriptors.
+    pub open_files: u64,
+    /// Threads of the process.
+    pub threads: u64,
+    /// Free space where the state is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_free_bytes: Option<u64>,
+    /// Size of the file system where the state is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_size_bytes: Option<u64>,
+    /// The hottest thermal zone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature_celsius: Option<f64>,
+    /// Days until the first of the configured certificates expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_days_left: Option<f64>,
+    /// Connections to the broker after the first.
+    pub mqtt_reconnects_total: u64,
+    /// Messages that wait for the broker.
     pub outbox_messages: u64,
+    /// Bytes that wait for the broker.
     pub outbox_bytes: u64,
+    /// Age of the oldest message.
     pub outbox_oldest_age_s: u64,
 }
 

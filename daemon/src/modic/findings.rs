@@ -33,6 +33,9 @@ pub enum Third {
 /// One connected Modic change at one endplate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
+    /// Its number in this result, from 1; the same in the DICOM objects.
+    #[serde(default)]
+    pub number: usize,
     /// The vertebra.
     pub level: Level,
     /// Its surface.
@@ -137,6 +140,9 @@ pub(super) fn find(segmentation: &Segmentation, spine: &Spine, config: &Config) 
     found.findings.sort_by(|(a, _), (b, _)| {
         (a.level, a.side).cmp(&(b.level, b.side)).then(b.volume_mm3.total_cmp(&a.volume_mm3))
     });
+    for (number, (finding, _)) in (1..).zip(&mut found.findings) {
+        finding.number = number;
+    }
     found
 }
 
@@ -257,6 +263,7 @@ fn finding(
         .map(|(third, _)| third)
         .collect();
     Finding {
+        number: 0, // given when all are known
         level: vertebra.level,
         side,
         disc: endplate.disc(),

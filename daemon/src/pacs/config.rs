@@ -158,6 +158,12 @@ pub(super) enum Service<'a> {
 }
 
 impl Destination {
+    /// The table `tls`, if there is one.
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        let dicom = self.dicom.as_ref().and_then(|dicom| dicom.tls.as_ref());
+        dicom.or(self.web.as_ref().and_then(|web| web.tls.as_ref()))
+    }
+
     /// A storage provider, with defaults for everything else.
     pub fn dicom(name: &str, at: SocketAddr, called_ae: AeTitle, calling_ae: AeTitle) -> Self {
         let dicom = Dicom {

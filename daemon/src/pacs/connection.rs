@@ -45,6 +45,23 @@ pub enum SendError {
 }
 
 impl SendError {
+    /// Codes of what fails: the way there, the destination's answer, this box.
+    pub(super) const REASONS: [&str; 3] = ["unreachable", "refused", "local"];
+
+    /// One of [`SendError::REASONS`], for counting.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            SendError::Connection(_) => "unreachable",
+            SendError::NotAccepted(_)
+            | SendError::Status(_)
+            | SendError::Http(_)
+            | SendError::Unconfirmed => "refused",
+            SendError::File(_) | SendError::Tls(_) | SendError::Disk(_) | SendError::Config(_) => {
+                "local"
+            }
+        }
+    }
+
     /// Whether the next object may fare better on the same connection.
     pub fn is_of_the_object(&self) -> bool {
         match self {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -13,6 +13,7 @@ use super::connection::sop_uids;
 use super::queue::{Job, Queue, Transaction};
 use super::{Config, Connection, Destination, SendError};
 use crate::domain::{StudyRef, derived_uid};
+use crate::metrics::Counts;
 use crate::receive::{CommitmentReport, CommitmentSink, SinkError};
 use crate::store::{FileError, ResultStore};
 
@@ -27,6 +28,16 @@ struct Outlet {
     queue: Queue,
     results: ResultStore,
     filled: Notify,
+    counts: Counts,
+}
+
+/// What waits for a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// Objects not sent, or not committed where that is asked for.
+    pub objects: u64,
+    /// Since when the oldest waits.
+    pub oldest: Option<SystemTime>,
 }
 
 /// Why delivery can't begin.
@@ -54,6 +65,7 @@ impl Pacs {
         state_dir: &Path,
         destinations: &Config,
         results: &ResultStore,
+        counts: &Counts,
     ) -> Result<Pacs, PacsError> {
         let outlet = |destination: &Destination| {
             destination.check_files().map_err(|source| {
@@ -61,8 +73,10 @@ impl Pacs {
                 PacsError::Destination { name, source: Box::new(source) }
             })?;
             let queue = Queue::open(state_dir.join("pacs").join(&destination.name))?;
+            counts.expect_pacs(&destination.name, &SendError::REASONS);
             let (destination, results) = (destination.clone(), results.clone());
-            Ok(Arc::new(Outlet { destination, queue, results, filled: Notify::new() }))
+            let (filled, counts) = (Notify::new(), counts.clone());
+            Ok(Arc::new(Outlet { destination, queue, results, filled, counts }))
         };
         let outlets = destinations.iter().map(outlet).collect::<Result<_, PacsError>>()?;
         Ok(Pacs { outlets })
@@ -97,6 +111,19 @@ impl Pacs {
             Ok((outlet.destination.name.clone(), outlet.queue.count()? as u64))
         };
         self.outlets.iter().map(count).collect()
+    }
+
+    /// The same with the age of what waits, for those who ask less often. Blocking.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn backlog(&self) -> Result<BTreeMap<String, Backlog>, FileError> {
+        let backlog = |outlet: &Arc<Outlet>| {
+            let since = outlet.queue.since()?;
+            let backlog = Backlog { objects: since.len() as u64, oldest: since.into_iter().min() };
+            Ok((outlet.destination.name.clone(), backlog))
+        };
+        self.outlets.iter().map(backlog).collect()
     }
 
     /// Sends until `shutdown`; an object that is on its way is finished first.
@@ -171,6 +198,7 @@ impl Outlet {
             Ok(connection) => connection,
             Err(error) => {
                 let waiting = waiting.len() + unasked.len();
+                self.counts.pacs_failed(destination, error.reason());
                 tracing::warn!(destination, waiting, error = %error, "Nothing can be sent.");
                 return false;
             }
@@ -185,6 +213,7 @@ impl Outlet {
             match connection.store(file) {
                 Ok(()) => {
                     tracing::info!(destination, %study_ref, revision, object, "An object was sent.");
+                    self.counts.pacs_sent(destination);
                     if let Err(error) = self.sent(job) {
                         tracing::error!(destination, error = %error, "The queue can't be written.");
                         return false;
@@ -192,6 +221,7 @@ impl Outlet {
                 }
                 Err(error) => {
                     tracing::warn!(destination, %study_ref, revision, object, error = %error, "An object waits.");
+                    self.counts.pacs_failed(destination, error.reason());
                     all_sent = false;
                     if !error.is_of_the_object() {
                         return false;
@@ -203,6 +233,7 @@ impl Outlet {
             && let Err(error) = self.ask(&mut connection, limit)
         {
             tracing::warn!(destination, error = %error, "Storage commitment can't be asked for.");
+            self.counts.pacs_failed(destination, error.reason());
             all_sent = false;
         }
         connection.close();

@@ -17,4 +17,4 @@ pub(crate) use config::validate;
 pub use config::{Config, ConfigError, Destination, Dicom, Web};
 pub use connection::{Connection, SendError};
 pub(crate) use delivery::send_files;
-pub use delivery::{Pacs, PacsError};
+pub use delivery::{Backlog, Pacs, PacsError};

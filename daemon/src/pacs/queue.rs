@@ -78,6 +78,13 @@ impl Queue {
         Ok(jobs_in(&self.dir)? + jobs_in(&self.stored_dir())?)
     }
 
+    /// Since when each of them waits.
+    pub fn since(&self) -> Result<Vec<SystemTime>, FileError> {
+        let waiting = [entries(&self.dir)?, entries(&self.stored_dir())?].concat();
+        let is_job = |(name, since): (String, _)| Job::parse(&name).map(|_| since);
+        Ok(waiting.into_iter().filter_map(is_job).collect())
+    }
+
     /// Takes a job that was sent off.
     pub fn remove(&self, job: &Job) -> Result<(), FileError> {
         remove(&self.dir.join(job.name()))

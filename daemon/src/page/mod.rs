@@ -21,6 +21,7 @@ mod guesses;
 mod health;
 mod host;
 pub(crate) mod logs;
+mod metrics;
 mod routes;
 mod server;
 mod shared;

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::shared::Shared;
-use super::{access, assets, events, exam, exams, health, host, logs};
+use super::{access, assets, events, exam, exams, health, host, logs, metrics};
 
 /// Largest body of a request; a route that takes more says so itself.
 const MAX_BODY_BYTES: usize = 64 << 10;
@@ -29,6 +29,7 @@ pub(super) fn routes(shared: Arc<Shared>) -> Router {
         .route_layer(from_fn_with_state(Arc::clone(&shared), access::require_token));
     let for_everybody = Router::new()
         .route("/healthz", get(health::healthz))
+        .route("/metrics", get(metrics::exposition))
         .route("/api/login", post(access::sign_in))
         .route("/api/logout", post(access::sign_out))
         .fallback(get(assets::serve));

@@ -10,6 +10,7 @@ use super::access::Access;
 use super::summaries::Summaries;
 use crate::deliver::Outbox;
 use crate::deliver::payload::{Health, Info, Metrics};
+use crate::metrics::Exporter;
 use crate::store::{Index, ResultStore};
 
 /// What the service hands to the page.
@@ -28,6 +29,8 @@ pub(crate) struct Sources {
     pub health: watch::Receiver<Health>,
     /// What it counted.
     pub metrics: watch::Receiver<Metrics>,
+    /// The same and more for Prometheus.
+    pub exporter: Arc<Exporter>,
 }
 
 /// The state of every handler.

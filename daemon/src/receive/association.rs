@@ -12,6 +12,7 @@ use super::spool::{Change, Claim};
 use super::transport::{PduStream, TransportError, abort};
 use super::upload::{Destination, Upload};
 use crate::domain::AeTitle;
+use crate::metrics::Counts;
 use dicom_ul::pdu::{AbortRQServiceProviderReason, AssociationRQ, PDataValue, PDataValueType, Pdu};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) commitments: Option<Arc<dyn CommitmentSink>>,
     /// One permit per association; taken when its request is known, so that silent connections hold none.
     pub(super) associations: Semaphore,
+    pub(super) counts: Counts,
 }
 
 /// How an association ended, other than by release.
@@ -99,10 +101,12 @@ pub(super) async fn run(
         Ok(agreed) => agreed,
         Err(rejection) => {
             let reason = &rejection.source;
+            shared.counts.association_rejected(negotiation::rejection_code(&rejection));
             warn!(%peer, calling_ae = calling, %reason, "An association was rejected.");
             return stream.finish(Some(rejection.into())).await;
         }
     };
+    let _active = shared.counts.association_accepted();
     let contexts = agreement.contexts.len();
     debug!(%peer, calling_ae = calling, contexts, "An association was accepted.");
 

@@ -43,6 +43,7 @@ pub use config::{Config, ConfigError};
 pub use file_meta::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 pub use folder::{FolderWatcher, regular_files, watch_folder};
 pub use ingest::ingest_file;
+pub(crate) use negotiation::REJECTION_CODES;
 pub use refusal::{Origin, Reason, Refusal, RefusedInstances};
 pub use server::{ServeError, Server};
 pub use sink::{CommitmentSink, InstanceSink, SinkError};

@@ -118,6 +118,28 @@ pub(super) fn local_limit_exceeded() -> AssociationRJ {
     }
 }
 
+/// Codes of the reasons for which an association is rejected.
+pub(crate) const REJECTION_CODES: [&str; 5] = [
+    "protocol_version_not_supported",
+    "application_context_not_supported",
+    "called_ae_not_recognized",
+    "calling_ae_not_recognized",
+    "local_limit_exceeded",
+];
+
+/// The code of a rejection of ours: one of [`REJECTION_CODES`].
+pub(super) fn rejection_code(rejection: &AssociationRJ) -> &'static str {
+    use AssociationRJServiceUserReason as User;
+    let place = match &rejection.source {
+        AssociationRJSource::ServiceProviderASCE(_) => 0,
+        AssociationRJSource::ServiceUser(User::CalledAETitleNotRecognized) => 2,
+        AssociationRJSource::ServiceUser(User::CallingAETitleNotRecognized) => 3,
+        AssociationRJSource::ServiceUser(_) => 1,
+        AssociationRJSource::ServiceProviderPresentation(_) => 4,
+    };
+    REJECTION_CODES[place]
+}
+
 fn permanent(source: AssociationRJSource) -> AssociationRJ {
     AssociationRJ { result: AssociationRJResult::Permanent, source }
 }

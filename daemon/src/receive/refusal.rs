@@ -43,6 +43,24 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason.
+    pub const ALL: [Reason; 14] = [
+        Reason::NotDicom,
+        Reason::Truncated,
+        Reason::Malformed,
+        Reason::MissingUid,
+        Reason::InvalidUid,
+        Reason::MissingPixelData,
+        Reason::UidMismatch,
+        Reason::SopClassNotSupported,
+        Reason::TransferSyntaxNotSupported,
+        Reason::TooLarge,
+        Reason::InvalidCommand,
+        Reason::Unreadable,
+        Reason::StorageFailed,
+        Reason::IndexFailed,
+    ];
+
     /// The stable code, as published.
     pub fn code(self) -> &'static str {
         match self {
@@ -185,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_published_code_is_the_serialized_one() {
-        for reason in [Reason::NotDicom, Reason::SopClassNotSupported, Reason::IndexFailed] {
+        for reason in Reason::ALL {
             let json = serde_json::to_string(&reason).unwrap();
             assert_eq!(json, format!("\"{}\"", reason.code()));
         }

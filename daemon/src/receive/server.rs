@@ -5,6 +5,7 @@ use super::config::Config;
 use super::sink::{CommitmentSink, InstanceSink};
 use super::spool::InstanceStore;
 use super::upload::Destination;
+use crate::metrics::Counts;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ impl Server {
         store: Arc<InstanceStore>,
         sink: Arc<dyn InstanceSink>,
         commitments: Option<Arc<dyn CommitmentSink>>,
+        counts: Counts,
     ) -> Result<Server, ServeError> {
         let address = config.bind;
         let failed = |source| ServeError { address, source };
@@ -60,6 +62,7 @@ impl Server {
             associations: Semaphore::new(config.max_associations),
             destination: Destination { store, sink },
             commitments,
+            counts,
             config,
         };
         Ok(Server { listener, local_addr, shared: Arc::new(shared) })

@@ -4,6 +4,7 @@
 use super::sink::{CommitmentSink, InstanceSink, SinkError};
 use super::spool::{InstanceStore, StoredInstance};
 use super::{RefusedInstances, Server};
+use crate::metrics::Counts;
 use crate::receive::{CommitmentReport, Config};
 use dicom_ul::pdu::{
     AssociationRQ, PDataValue, PDataValueType, Pdu, PresentationContextProposed, UserVariableItem,
@@ -181,6 +182,7 @@ pub(super) struct TestServer {
     pub(super) dir: TempDir,
     pub(super) store: Arc<InstanceStore>,
     pub(super) sink: Arc<RecordingSink>,
+    pub(super) counts: Counts,
     pub(super) address: SocketAddr,
     pub(super) shutdown: CancellationToken,
     pub(super) running: JoinHandle<()>,
@@ -192,12 +194,15 @@ impl TestServer {
         change(&mut config);
         let (dir, store) = scratch_store();
         let sink = Arc::new(RecordingSink::default());
+        let counts = Counts::default();
         let server =
-            Server::bind(config, store.clone(), sink.clone(), Some(sink.clone())).await.unwrap();
+            Server::bind(config, store.clone(), sink.clone(), Some(sink.clone()), counts.clone())
+                .await
+                .unwrap();
         let address = server.local_addr();
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(server.run(shutdown.clone()));
-        TestServer { dir, store, sink, address, shutdown, running }
+        TestServer { dir, store, sink, counts, address, shutdown, running }
     }
 
     /// Number of instances that stand in study folders.

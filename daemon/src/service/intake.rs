@@ -3,10 +3,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use super::announce::Announcer;
+use crate::metrics::Counts;
 use crate::receive::{InstanceSink, RefusedInstances, SinkError, StoredInstance};
 use crate::store::Index;
 
@@ -14,19 +14,13 @@ use crate::store::Index;
 pub struct Intake {
     index: Index,
     announcer: Arc<Announcer>,
-    received: AtomicU64,
-    refused: AtomicU64,
+    counts: Counts,
 }
 
 impl Intake {
-    /// Nothing counted yet.
-    pub fn new(index: Index, announcer: Arc<Announcer>) -> Intake {
-        Intake { index, announcer, received: AtomicU64::new(0), refused: AtomicU64::new(0) }
-    }
-
-    /// Instances received and refused since the start.
-    pub fn counts(&self) -> (u64, u64) {
-        (self.received.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
+    /// Counts what comes in there.
+    pub fn new(index: Index, announcer: Arc<Announcer>, counts: Counts) -> Intake {
+        Intake { index, announcer, counts }
     }
 }
 
@@ -36,12 +30,14 @@ impl InstanceSink for Intake {
         self.index
             .record_instance(&instance.study_ref, &name, instance.sha256, SystemTime::now())
             .map_err(|error| SinkError(Box::new(error)))?;
-        self.received.fetch_add(1, Ordering::Relaxed);
+        self.counts.instances_received.inc();
         Ok(())
     }
 
     fn refused(&self, refused: &RefusedInstances) {
-        self.refused.fetch_add(refused.total(), Ordering::Relaxed);
+        for (reason, number) in &refused.counts {
+            self.counts.instances_rejected(*reason, *number);
+        }
         if let Err(error) = self.announcer.refused_instances(refused) {
             tracing::error!(%error, "Refused instances could not be announced.");
         }

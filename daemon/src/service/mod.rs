@@ -33,6 +33,7 @@ use crate::deliver::commands::Desk;
 use crate::deliver::mqtt::Feeds;
 use crate::deliver::payload::Info;
 use crate::deliver::{Delivery, Identity, Outbox};
+use crate::metrics::{self, CertificateFile, Counts, Exporter};
 use crate::pacs::Pacs;
 use crate::page;
 use crate::receive::{self, InstanceSink, InstanceStore, Server};
@@ -55,6 +56,7 @@ pub struct Service {
     executor: Executor,
     pacs: Arc<Pacs>,
     page: page::Server,
+    exporter: Arc<Exporter>,
 }
 
 impl Service {
@@ -69,7 +71,7 @@ impl Service {
             tokio::task::spawn_blocking(move || open(&prepared).map(|p| (p, prepared)))
                 .await
                 .context("opening the state folder ended in a panic")??;
-        let Parts { key, store, index, results, outbox, pacs, analyser } = parts;
+        let Parts { key, store, index, results, outbox, pacs, analyser, counts } = parts;
 
         let identity = Identity::new(&config.mqtt.device, config.mqtt.time_precision);
         let topics = config.mqtt.topics()?;
@@ -90,7 +92,19 @@ impl Service {
             .into(),
         };
         let (health_sender, health) = watch::channel(Default::default());
-        let (metrics_sender, metrics) = watch::channel(Default::default());
+        counts.use_bundles(&analyser.bundles());
+        let read = metrics::Sources {
+            index: index.clone(),
+            outbox: Arc::clone(&outbox),
+            outbox_limits: (&config.mqtt).into(),
+            pacs: Arc::clone(&pacs),
+            health: health.clone(),
+            state_dir: config.state_dir.clone(),
+            certificates: CertificateFile::all(&config),
+            started: SystemTime::now(),
+        };
+        let exporter =
+            Arc::new(Exporter::new(counts.clone(), read, &identity.boot_id, &info.typing));
         let sources = page::Sources {
             index: index.clone(),
             results: results.clone(),
@@ -98,25 +112,28 @@ impl Service {
             outbox: Arc::clone(&outbox),
             info: info.clone(),
             health: health.clone(),
-            metrics: metrics.clone(),
+            metrics: exporter.subscribe(),
+            exporter: Arc::clone(&exporter),
         };
         let page = page::Server::bind(&config.page, &config.state_dir, &key, sources).await?;
-        let feeds = Feeds { info, health, metrics };
+        let feeds = Feeds { info, health, metrics: exporter.subscribe() };
         let ledger = config.state_dir.join("commands.json");
         let allow = &config.mqtt.commands.allow;
         let (desk, waiting) =
             Desk::open(&ledger, allow, identity.clone(), topics, Arc::clone(&outbox))?;
         let desk = Arc::new(desk);
-        let delivery = Delivery::new(&config.mqtt, identity, outbox, Arc::clone(&desk), feeds)?;
+        let delivery = Delivery::new(&config.mqtt, identity, outbox, Arc::clone(&desk), feeds)?
+            .counted_by(counts.clone());
         let executor = Executor { config: config.clone(), index: index.clone(), desk, waiting };
-        let intake = Arc::new(Intake::new(index.clone(), Arc::clone(&announcer)));
-        let sink: Arc<dyn InstanceSink> = Arc::clone(&intake) as _;
+        let intake = Intake::new(index.clone(), Arc::clone(&announcer), counts.clone());
+        let sink: Arc<dyn InstanceSink> = Arc::new(intake);
         let commitments = pacs.awaits_commitment().then(|| Arc::clone(&pacs) as _);
         let server = Server::bind(
             config.receive.clone(),
             Arc::clone(&store),
             Arc::clone(&sink),
             commitments,
+            counts.clone(),
         )
         .await?;
         let worker = Worker {
@@ -128,15 +145,23 @@ impl Service {
             results,
             announcer,
             pacs: Arc::clone(&pacs),
-            intake,
             health: health_sender,
-            metrics: metrics_sender,
             looked_at: Default::default(),
-            counts: Default::default(),
+            counts,
             reasons: Default::default(),
-            started: std::time::Instant::now(),
         };
-        Ok(Service { config, server, store, sink, worker, delivery, executor, pacs, page })
+        Ok(Service {
+            config,
+            server,
+            store,
+            sink,
+            worker,
+            delivery,
+            executor,
+            pacs,
+            page,
+            exporter,
+        })
     }
 
     /// The DICOM port's address.
@@ -160,7 +185,18 @@ impl Service {
     /// # Errors
     /// The index became unusable while running; a restart mends it from the files.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Service { config, server, store, sink, worker, delivery, executor, pacs, page } = self;
+        let Service {
+            config,
+            server,
+            store,
+            sink,
+            worker,
+            delivery,
+            executor,
+            pacs,
+            page,
+            exporter,
+        } = self;
         let receiving = shutdown.child_token();
         let delivering = CancellationToken::new();
         let server = tokio::spawn(server.run(receiving.clone()));
@@ -172,12 +208,14 @@ impl Service {
         let pacs = tokio::spawn(pacs.run(delivering.clone()));
         let executor = tokio::spawn(executor.run(receiving.clone()));
         let page = tokio::spawn(page.run(receiving.clone()));
+        let exporter = tokio::spawn(exporter.run(delivering.clone()));
         let worked = worker.run(shutdown).await;
         receiving.cancel();
         for task in [server, folder, executor, page] {
             task.await.context("a task ended in a panic")?;
         }
         delivering.cancel();
+        exporter.await.context("reading the metrics ended in a panic")?;
         delivery.await.context("MQTT delivery ended in a panic")?;
         pacs.await.context("delivery to the PACS ended in a panic")?;
         tracing::info!("modicd has stopped.");
@@ -194,6 +232,7 @@ struct Parts {
     outbox: Arc<Outbox>,
     pacs: Arc<Pacs>,
     analyser: Analyser,
+    counts: Counts,
 }
 
 fn open(config: &Config) -> anyhow::Result<Parts> {
@@ -203,8 +242,9 @@ fn open(config: &Config) -> anyhow::Result<Parts> {
     let limit = config.receive.max_object_bytes;
     let store = Arc::new(InstanceStore::open(state.join("instances"), key.clone(), limit)?);
     let results = ResultStore::open(state)?;
+    let counts = Counts::default();
     let outbox = Arc::new(Outbox::open(&state.join("outbox"), (&config.mqtt).into())?);
-    let pacs = Arc::new(Pacs::open(state, &config.pacs, &results)?);
+    let pacs = Arc::new(Pacs::open(state, &config.pacs, &results, &counts)?);
     let (index, opened) = Index::open(&state.join("index"))?;
     if let Opened::Rebuilt { moved_to } = &opened {
         tracing::warn!(
@@ -221,7 +261,7 @@ fn open(config: &Config) -> anyhow::Result<Parts> {
         "The index agrees with the files."
     );
     let analyser = Analyser::new(config.bundles_dir.as_deref(), config)?;
-    Ok(Parts { key, store, index, results, outbox, pacs, analyser })
+    Ok(Parts { key, store, index, results, outbox, pacs, analyser, counts })
 }
 
 fn instance_files(store: &InstanceStore) -> anyhow::Result<Vec<InstanceFile>> {

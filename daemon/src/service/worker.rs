@@ -15,13 +15,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::announce::{Announcer, refused_series};
-use super::intake::Intake;
 use crate::analysis::{Analyser, Analysis, Prepared, Refused};
 use crate::config::WorkerConfig;
 use crate::deliver::alarm::Reasons;
-use crate::deliver::payload::{EventBody, Health, Metrics, Status};
+use crate::deliver::payload::{EventBody, Health, Status};
 use crate::deliver::{HealthReason, OutboxError};
 use crate::domain::StudyRef;
+use crate::metrics::Counts;
 use crate::pacs::Pacs;
 use crate::receive::InstanceStore;
 use crate::report::{FINDING_FILE, FindingBody};
@@ -41,26 +41,12 @@ pub(super) struct Worker {
     pub results: ResultStore,
     pub announcer: Arc<Announcer>,
     pub pacs: Arc<Pacs>,
-    pub intake: Arc<Intake>,
     pub health: watch::Sender<Health>,
-    pub metrics: watch::Sender<Metrics>,
     /// The generation of each receiving study that was last looked at for being whole.
     pub looked_at: HashMap<StudyRef, u64>,
     pub counts: Counts,
     /// What keeps the box from being ok.
     pub reasons: Reasons,
-    pub started: Instant,
-}
-
-/// Counted since the start.
-#[derive(Default)]
-pub(super) struct Counts {
-    received: u64,
-    completed: u64,
-    rejected: u64,
-    failed: u64,
-    cached: u64,
-    last_analysis_s: f64,
 }
 
 impl Worker {
@@ -100,10 +86,14 @@ impl Worker {
                 if error.downcast_ref::<IndexError>().is_some_and(IndexError::needs_reopening) {
                     return Err(error);
                 }
-                reasons.push(match error.downcast_ref::<OutboxError>() {
+                let reason = match error.downcast_ref::<OutboxError>() {
                     Some(OutboxError::Full { .. }) => HealthReason::OutboxFull,
-                    _ => HealthReason::AnalysisError,
-                });
+                    _ => {
+                        self.counts.analysis_errors.inc();
+                        HealthReason::AnalysisError
+                    }
+                };
+                reasons.push(reason);
                 tracing::error!(%study_ref, error = format!("{error:#}"), "A study waits: it failed.");
             }
         }
@@ -119,7 +109,7 @@ impl Worker {
                 self.announcer.study(study_ref, generation, None, body)?;
                 let outcome = Outcome::Failed { reason: ANALYSIS_FAILED };
                 self.index.finish(study_ref, generation, &outcome)?;
-                self.counts.failed += 1;
+                self.counts.studies_failed.inc();
             }
             Attempt::Begun { generation, .. } => {
                 let outcome = self.attempt(study_ref, generation);
@@ -140,7 +130,7 @@ impl Worker {
         let files = self.files_of(study_ref)?;
         let body = EventBody::StudyReceived { instances: files.len() };
         self.announcer.study(study_ref, generation, None, body)?;
-        self.counts.received += 1;
+        self.counts.studies_received.inc();
         let prepared = match self.analyser.prepare(&files)? {
             Ok(prepared) => prepared,
             Err(refused) => return self.reject(study_ref, generation, refused),
@@ -160,9 +150,10 @@ impl Worker {
         let revision = result.revision;
         let findings = self.publish(&result, generation, cached, analysis_s)?;
         tracing::info!(%study_ref, revision, findings, cached, analysis_s, "A study is done.");
-        self.counts.completed += 1;
-        self.counts.cached += u64::from(cached);
-        self.counts.last_analysis_s = analysis_s;
+        self.counts.studies_completed.inc();
+        if cached {
+            self.counts.cache_hits.inc();
+        }
         Ok(Outcome::Completed { revision, fingerprint })
     }
 
@@ -184,6 +175,8 @@ impl Worker {
         analysis.write_files(staged.path(), revision)?;
         let result = staged.commit()?;
         let stages = analysis.stages.iter().copied().chain([("report", started.elapsed())]);
+        stages.clone().for_each(|(stage, time)| self.counts.stage_took(stage, time));
+        self.counts.analysis_took(stages.clone().map(|(_, time)| time).sum());
         let stages = stages.map(|(name, time)| format!("{name} {:.2} s", time.as_secs_f64()));
         let stages = stages.collect::<Vec<_>>().join(", ");
         tracing::info!(%study_ref, stages, "A study is analysed.");
@@ -225,7 +218,7 @@ impl Worker {
             series: refused_series(&refused.refused_series),
         };
         self.announcer.study(study_ref, generation, None, body)?;
-        self.counts.rejected += 1;
+        self.counts.study_rejected(reason);
         Ok(Outcome::Rejected { reason: reason.as_str() })
     }
 
@@ -274,7 +267,6 @@ impl Worker {
             reasons.push(HealthReason::PacsQueueUnreadable);
             Default::default()
         });
-        let pacs_objects = pacs.values().sum();
         let queue = self.index.studies()?.iter().filter(|(_, r)| r.has_work()).count() as u64;
         self.reasons.update(&reasons, SystemTime::now());
         let reasons = self.reasons.clone();
@@ -285,31 +277,6 @@ impl Worker {
             *old = health;
             changed
         });
-        let (received, refused) = self.intake.counts();
-        self.metrics.send_replace(Metrics {
-            uptime_s: self.started.elapsed().as_secs(),
-            instances_received_total: received,
-            instances_rejected_total: refused,
-            studies_received_total: self.counts.received,
-            studies_completed_total: self.counts.completed,
-            studies_rejected_total: self.counts.rejected,
-            studies_failed_total: self.counts.failed,
-            cache_hits_total: self.counts.cached,
-            last_analysis_s: self.counts.last_analysis_s,
-            queue,
-            pacs_objects,
-            resident_bytes: resident_bytes(),
-            ..Metrics::default()
-        });
         Ok(())
     }
-}
-
-/// Resident memory of this process (proc(5), statm), 0 where it can't be told.
-fn resident_bytes() -> u64 {
-    const PAGE: u64 = 4096;
-    std::fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok())
-        .map_or(0, |pages| pages * PAGE)
 }

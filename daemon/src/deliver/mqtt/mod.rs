@@ -26,6 +26,7 @@ use super::{
     payload::{Health, Identity, Info, Metrics},
     topics::Topics,
 };
+use crate::metrics::Counts;
 use backoff::Backoff;
 use options::Options;
 use session::{Ended, Session};
@@ -65,6 +66,9 @@ pub struct Delivery {
     discovery: Option<(String, Vec<u8>)>,
     /// The newest message handed to a broker by this process.
     newest_sent: Seq,
+    counts: Counts,
+    /// Whether a broker let us in before.
+    was_connected: bool,
 }
 
 impl Delivery {
@@ -91,7 +95,15 @@ impl Delivery {
             feeds,
             discovery,
             newest_sent: 0,
+            counts: Counts::default(),
+            was_connected: false,
         })
+    }
+
+    /// Counts connections and acknowledgements there.
+    pub fn counted_by(mut self, counts: Counts) -> Delivery {
+        self.counts = counts;
+        self
     }
 
     /// Runs until `shutdown`, then gives the broker `drain_limit_s` to take the rest, says `stopped` and
@@ -100,7 +112,9 @@ impl Delivery {
         let mut reachable = true;
         while !shutdown.is_cancelled() {
             let began = Instant::now();
-            match Session::run(&mut self, &shutdown).await {
+            let ended = Session::run(&mut self, &shutdown).await;
+            self.counts.mqtt_disconnected();
+            match ended {
                 Ended::Shutdown => break,
                 Ended::Lost { was_connected, reason } => {
                     if reachable || was_connected {

@@ -211,6 +211,8 @@ impl<'a> Session<'a> {
                 if let Some(maximum) = receive_maximum {
                     self.window.shrink_to(maximum);
                 }
+                self.delivery.counts.mqtt_connected(self.delivery.was_connected);
+                self.delivery.was_connected = true;
                 self.stale = BTreeSet::from([State::Availability, State::Info, State::Health]);
                 // The ones that don't stand too: an earlier process may have left them raised.
                 self.stale.extend(HealthReason::ALL.iter().copied().map(State::Alarm));
@@ -226,6 +228,9 @@ impl<'a> Session<'a> {
                 }
             }
             Happened::Acknowledged { packet_id } => {
+                if let Some(wait) = self.window.wait(packet_id) {
+                    self.delivery.counts.mqtt_acknowledged(wait);
+                }
                 if let Some(seq) = self.window.acknowledged(packet_id)
                     && let Err(error) =
                         on_disk(&self.delivery.outbox, move |outbox| outbox.acknowledge(seq)).await

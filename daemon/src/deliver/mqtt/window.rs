@@ -30,6 +30,12 @@ struct Slot {
     since: Instant,
 }
 
+impl Slot {
+    fn waits_for(&self, packet_id: u16) -> bool {
+        self.packet_id == Some(packet_id) && !self.acknowledged
+    }
+}
+
 impl Window {
     pub(super) fn new(inflight: u16) -> Window {
         Window { size: usize::from(inflight), slots: VecDeque::new() }
@@ -55,6 +61,11 @@ impl Window {
         self.slots.front().map_or(Duration::ZERO, |slot| slot.since.elapsed())
     }
 
+    /// How long this one has been waiting for its acknowledgement.
+    pub(super) fn wait(&self, packet_id: u16) -> Option<Duration> {
+        self.slots.iter().find(|slot| slot.waits_for(packet_id)).map(|slot| slot.since.elapsed())
+    }
+
     /// Takes note of a message handed to rumqttc.
     pub(super) fn published(&mut self, seq: Option<Seq>) {
         let since = Instant::now();
@@ -70,8 +81,7 @@ impl Window {
 
     /// Takes note of an acknowledgement; returns the message's place if it is from the outbox.
     pub(super) fn acknowledged(&mut self, packet_id: u16) -> Option<Seq> {
-        let waits = |slot: &&mut Slot| slot.packet_id == Some(packet_id) && !slot.acknowledged;
-        let slot = self.slots.iter_mut().find(waits)?;
+        let slot = self.slots.iter_mut().find(|slot| slot.waits_for(packet_id))?;
         slot.acknowledged = true;
         let seq = slot.seq;
         while self.slots.front().is_some_and(|slot| slot.acknowledged) {

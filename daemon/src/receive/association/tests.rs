@@ -151,10 +151,17 @@ async fn one_association_too_many_is_rejected_as_transient() {
         source: AssociationRJSource::ServiceProviderPresentation(reason),
     };
     assert_eq!(second.receive().await, Some(rejection.into()));
+    let counted = server.counts.exposition();
+    assert!(counted.contains("associations_rejected_total{reason=\"local_limit_exceeded\"} 1\n"));
+    assert!(counted.contains("associations_active 1\n"), "{counted}");
     drop(second);
     first.release().await;
     // the permit comes back when the connection has ended
     for _ in 0..100 {
+        if server.counts.exposition().contains("associations_active 1\n") {
+            sleep(Duration::from_millis(20)).await;
+            continue;
+        }
         let mut third = Scu::connect(&server).await;
         third.send(&request(&[(VERIFICATION, &[IMPLICIT])]).into()).await;
         if matches!(third.receive().await, Some(Pdu::AssociationAC(_))) {
@@ -177,19 +184,25 @@ async fn titles_and_protocol_are_checked() {
         change(&mut request);
         request
     };
-    // result, source, reason as they stand in the PDU
+    // result, source, reason as they stand in the PDU; and what is counted
     let cases = [
-        (with(|r| r.called_ae_title = "OTHER".into()), [1, 1, 7]),
-        (with(|r| r.calling_ae_title = "STRANGER".into()), [1, 1, 3]),
-        (with(|r| r.application_context_name = "1.2".into()), [1, 1, 2]),
-        (with(|r| r.protocol_version = 2), [1, 2, 2]),
+        (with(|r| r.called_ae_title = "OTHER".into()), [1, 1, 7], "called_ae_not_recognized"),
+        (with(|r| r.calling_ae_title = "STRANGER".into()), [1, 1, 3], "calling_ae_not_recognized"),
+        (
+            with(|r| r.application_context_name = "1.2".into()),
+            [1, 1, 2],
+            "application_context_not_supported",
+        ),
+        (with(|r| r.protocol_version = 2), [1, 2, 2], "protocol_version_not_supported"),
     ];
-    for (request, want) in cases {
+    for (request, want, counted) in cases {
         let mut scu = Scu::connect(&server).await;
         scu.send(&request.into()).await;
         let mut bytes = Vec::new();
         dicom_ul::pdu::write_pdu(&mut bytes, &scu.receive().await.unwrap()).unwrap();
         assert_eq!((bytes[0], &bytes[7..10]), (3, &want[..]));
+        let counted = format!("associations_rejected_total{{reason=\"{counted}\"}} 1\n");
+        assert!(server.counts.exposition().contains(&counted), "{counted}");
     }
     // bit 0 is what counts
     let mut scu = Scu::connect(&server).await;
