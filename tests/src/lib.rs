@@ -9,18 +9,24 @@ mod browser;
 mod certificates;
 mod contract;
 mod daemon;
+mod dashboards;
 mod exams;
+mod influxdb;
 mod node_red;
 mod pacs;
 mod page;
 mod peers;
 mod process;
+mod prometheus;
+mod telegraf;
 
 pub use brokers::{Client, ShippedBroker, shipped_settings};
 pub use browser::browser;
 pub use certificates::Certificates;
 pub use daemon::Daemon;
+pub use dashboards::{dashboards_file, dashboards_folder, grafana_dashboards, queries};
 pub use exams::{Defect, Exam, dataset_exam};
+pub use influxdb::InfluxDb;
 pub use node_red::{NodeRed, dashboard as node_red_dashboard};
 pub use pacs::{HttpsProxy, Orthanc, Storescp};
 pub use page::{Answer, Page};
@@ -28,3 +34,5 @@ pub use peers::{
     Broker, Received, Subscriber, dciodvfy_errors, echoscu, python, storescu, storescu_command,
 };
 pub use process::{eventually, free_port};
+pub use prometheus::{Prometheus, metrics_in, promtool};
+pub use telegraf::as_telegraf_would;
