@@ -100,7 +100,7 @@ fn body(random: &mut Pcg64) -> FindingBody {
         for side in [EndplateSide::Superior, EndplateSide::Inferior] {
             let endplate = Endplate { level: vertebra.level, side };
             if endplate.disc().is_some() && random.random_bool(FINDING_AT_ENDPLATE) {
-                findings.push(finding(random, endplate, &config));
+                findings.push(finding(random, findings.len() + 1, endplate, &config));
             }
         }
     }
@@ -133,7 +133,7 @@ fn vertebra(random: &mut Pcg64, level: Level) -> Vertebra {
     }
 }
 
-fn finding(random: &mut Pcg64, endplate: Endplate, config: &Config) -> Finding {
+fn finding(random: &mut Pcg64, number: usize, endplate: Endplate, config: &Config) -> Finding {
     let kinds = ModicType::ALL.into_iter().choose_multiple(random, 2);
     let voxels = random.random_range(20..600);
     let mostly = random.random_range(0.5..1.0);
@@ -141,6 +141,7 @@ fn finding(random: &mut Pcg64, endplate: Endplate, config: &Config) -> Finding {
     let composition = Composition::of(voxels);
     let height_percent = random.random_range(5.0..80.0f32);
     Finding {
+        number,
         level: endplate.level,
         side: endplate.side,
         disc: endplate.disc(),
