@@ -14,6 +14,7 @@ mod pacs;
 mod page;
 mod peers;
 mod process;
+mod readers;
 
 pub use browser::browser;
 pub use certificates::Certificates;
@@ -26,3 +27,4 @@ pub use peers::{
     Broker, Received, Subscriber, dciodvfy_errors, echoscu, python, storescu, storescu_command,
 };
 pub use process::{eventually, free_port};
+pub use readers::{SimulatedReader, endplates, simulate};
