@@ -21,6 +21,7 @@ pub mod modic;
 pub mod pacs;
 pub mod page;
 pub mod phantom;
+pub mod reading;
 pub mod receive;
 pub mod report;
 pub mod segment;

@@ -21,6 +21,8 @@ mod guesses;
 mod health;
 mod host;
 pub(crate) mod logs;
+mod reading;
+mod readings;
 mod routes;
 mod server;
 mod shared;

@@ -10,6 +10,7 @@ use super::access::Access;
 use super::summaries::Summaries;
 use crate::deliver::Outbox;
 use crate::deliver::payload::{Health, Info, Metrics};
+use crate::reading::ReadingStore;
 use crate::store::{Index, ResultStore};
 
 /// What the service hands to the page.
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub sources: Sources,
     /// Read already.
     pub(super) summaries: Summaries,
+    /// The reading lists.
+    pub(super) readings: ReadingStore,
     /// Who may ask.
     pub(super) access: Access,
     /// Served on this machine only.
