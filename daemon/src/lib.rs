@@ -4,6 +4,7 @@
 //! [`receive`] → [`study`] → [`volume`] → [`segment`] → [`modic`] → [`report`] → [`deliver`]. [`analysis`] joins
 //! the middle five, [`service`] all of them; [`store`] keeps what they promise to keep. ARCHITECTURE.md tells the whole story.
 
+pub mod agreement;
 pub mod analysis;
 pub mod broker;
 pub mod cli;
@@ -22,6 +23,7 @@ pub mod modic;
 pub mod pacs;
 pub mod page;
 pub mod phantom;
+pub mod reading;
 pub mod receive;
 pub mod report;
 pub mod segment;

@@ -18,6 +18,7 @@ mod page;
 mod peers;
 mod process;
 mod prometheus;
+mod readers;
 mod telegraf;
 
 pub use brokers::{Client, ShippedBroker, shipped_settings};
@@ -35,4 +36,5 @@ pub use peers::{
 };
 pub use process::{eventually, free_port};
 pub use prometheus::{Prometheus, metrics_in, promtool};
+pub use readers::{SimulatedReader, endplates, simulate};
 pub use telegraf::as_telegraf_would;

@@ -1,5 +1,6 @@
 //! The command line: what can be asked of the program, and what it answers with.
 
+mod agreement;
 mod analyze;
 mod check;
 mod demo;
@@ -49,6 +50,8 @@ enum Command {
     Analyze(analyze::Args),
     /// Measure the program on a labelled data set.
     Evaluate(evaluate::Args),
+    /// Say how well readers agree, without and with the Modic map.
+    Agreement(agreement::Args),
     /// Write a synthetic exam as DICOM, with its exact truth.
     Phantom(phantom::Args),
     /// Look into network bundles: what runs as what on this machine.
@@ -80,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Analyze(args) => analyze::run(args),
         Command::Evaluate(args) => evaluate::run(args),
+        Command::Agreement(args) => agreement::run(args),
         Command::Phantom(args) => phantom::run(args),
         Command::Model(args) => model::run(args),
         Command::Pacs(args) => pacs::run(args),

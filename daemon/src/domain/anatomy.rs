@@ -109,6 +109,24 @@ impl Endplate {
     }
 }
 
+/// `L4 inferior`.
+impl std::fmt::Display for Endplate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.level, self.side.as_str())
+    }
+}
+
+impl std::str::FromStr for Endplate {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Endplate, String> {
+        let sides = [EndplateSide::Superior, EndplateSide::Inferior];
+        let levels = Level::FROM_SACRUM.into_iter();
+        let mut all = levels.flat_map(|level| sides.map(|side| Endplate { level, side }));
+        all.find(|endplate| endplate.to_string() == text)
+            .ok_or_else(|| format!("{text:?} is no endplate, such as \"L4 inferior\""))
+    }
+}
+
 /// The type of one voxel of the Modic map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]

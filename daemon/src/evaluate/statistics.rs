@@ -4,6 +4,8 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 use serde::Serialize;
 
+use crate::agreement::{Weights, cohen_value};
+
 /// Bootstrap samples an interval rests on.
 const RESAMPLES: usize = 2000;
 
@@ -108,18 +110,8 @@ pub(super) fn share(part: usize, of: usize) -> Option<f64> {
 
 /// Cohen's kappa with linear weights (Cohen 1968); of two classes it is the plain one. Rows are the truth.
 pub(super) fn kappa<const N: usize>(table: &[[usize; N]; N]) -> Option<f64> {
-    let total: usize = table.iter().flatten().sum();
-    let of_row = |i: usize| table[i].iter().sum::<usize>() as f64;
-    let of_column = |j: usize| table.iter().map(|row| row[j]).sum::<usize>() as f64;
-    let (mut observed, mut expected) = (0.0, 0.0);
-    for (i, row) in table.iter().enumerate() {
-        for (j, count) in row.iter().enumerate() {
-            let distance = i.abs_diff(j) as f64;
-            observed += distance * *count as f64;
-            expected += distance * of_row(i) * of_column(j) / total as f64;
-        }
-    }
-    (total > 0 && expected > 0.0).then(|| 1.0 - observed / expected)
+    let counts: Vec<f64> = table.iter().flatten().map(|count| *count as f64).collect();
+    cohen_value(&counts, N, Weights::Linear)
 }
 
 /// Area under the ROC curve of (there, score): the chance that what is there scores higher.

@@ -47,7 +47,7 @@ struct Details {
 }
 
 #[derive(Serialize)]
-struct Type {
+pub(super) struct Type {
     value: u8,
     name: &'static str,
     /// Red, green, blue.
@@ -118,7 +118,7 @@ fn scene(folder: &Path) -> Option<Value> {
 }
 
 impl Type {
-    fn of(kind: ModicType) -> Type {
+    pub(super) fn of(kind: ModicType) -> Type {
         let name = match kind {
             ModicType::Type1 => "Type 1",
             ModicType::Type2 => "Type 2",

@@ -22,6 +22,8 @@ mod health;
 mod host;
 pub(crate) mod logs;
 mod metrics;
+mod reading;
+mod readings;
 mod routes;
 mod server;
 mod shared;

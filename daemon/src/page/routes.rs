@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::shared::Shared;
-use super::{access, assets, events, exam, exams, health, host, logs, metrics};
+use super::{access, assets, events, exam, exams, health, host, logs, metrics, reading, readings};
 
 /// Largest body of a request; a route that takes more says so itself.
 const MAX_BODY_BYTES: usize = 64 << 10;
@@ -26,6 +26,7 @@ pub(super) fn routes(shared: Arc<Shared>) -> Router {
         .merge(exam::routes())
         .merge(health::routes())
         .merge(logs::routes())
+        .merge(readings::routes())
         .route_layer(from_fn_with_state(Arc::clone(&shared), access::require_token));
     let for_everybody = Router::new()
         .route("/healthz", get(health::healthz))
@@ -35,6 +36,7 @@ pub(super) fn routes(shared: Arc<Shared>) -> Router {
         .fallback(get(assets::serve));
     for_everybody
         .merge(behind_the_token)
+        .merge(reading::routes(Arc::clone(&shared)))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn(limit_time))
         .layer(from_fn_with_state(Arc::clone(&shared), host::check))

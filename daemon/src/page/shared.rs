@@ -11,6 +11,7 @@ use super::summaries::Summaries;
 use crate::deliver::Outbox;
 use crate::deliver::payload::{Health, Info, Metrics};
 use crate::metrics::Exporter;
+use crate::reading::ReadingStore;
 use crate::store::{Index, ResultStore};
 
 /// What the service hands to the page.
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     pub sources: Sources,
     /// Read already.
     pub(super) summaries: Summaries,
+    /// The reading lists.
+    pub(super) readings: ReadingStore,
     /// Who may ask.
     pub(super) access: Access,
     /// Served on this machine only.

@@ -6,7 +6,7 @@
 //! {state_dir}/instances/{study_ref}/    what was received        {state_dir}/index/    sled
 //! {state_dir}/results/{study_ref}/r0001/  one folder a revision  {state_dir}/outbox/   messages
 //! {state_dir}/site.key                  unless one is configured {state_dir}/pacs/     what waits for it
-//! {state_dir}/page.token                likewise
+//! {state_dir}/page.token                likewise               {state_dir}/reading/  reading lists
 //! {state_dir}/commands.json             what was asked for
 //! ```
 //!

@@ -1,0 +1,79 @@
+// A reader's page: shows the exam that is next, or why there is none.
+
+import { h, isTyping } from "../dom.js";
+import { time } from "../format.js";
+import { startTheme } from "../theme.js";
+import { Viewer } from "../viewer.js";
+import { Desk, seat } from "./desk.js";
+import { ExamView } from "./exam.js";
+
+const find = (id) => document.getElementById(id);
+const main = find("main");
+const viewer = new Viewer();
+let desk = null;
+let view = null;
+
+async function next() {
+  view?.end();
+  view = null;
+  let standing;
+  try {
+    standing = await desk.standing();
+  } catch (error) {
+    return tell(error.status === 401 ? "This link doesn't open a reading list. Ask who sent it for a new one." : `The box doesn't answer. ${error.message}`, true);
+  }
+  find("who").textContent = `${standing.list} · ${standing.reader}`;
+  if (standing.state === "done") return tell("You have graded all exams in both sessions. Thank you.");
+  if (standing.state === "washout") {
+    return tell(["You have graded all exams of the first session. The second one, with the Modic map, opens ", time(standing.opens_ms), "; use this link again then."]);
+  }
+  view = new ExamView(main, desk, viewer, standing, next);
+  main.focus({ preventScroll: true });
+  scrollTo(0, 0);
+  try {
+    await view.open();
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    tell(`The exam can't be shown. ${error.message}`, true);
+  }
+}
+
+function tell(text, isBad = false) {
+  view?.end();
+  view = null;
+  const again = h("button", { type: "button", onclick: next }, "Look again");
+  main.replaceChildren(h("section", { class: "card told" }, h("h1", {}, "Reading list"),
+    h("p", { class: isBad ? "notice bad" : null, role: isBad ? "alert" : "status" }, ...[text].flat()), desk && again));
+}
+
+function showShortcuts() {
+  const names = { ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→" };
+  const rows = [...(view?.shortcuts ?? []), ["?", "This list"]].flatMap(([key, meaning]) => [
+    h("dt", {}, ...key.split(" ").flatMap((k) => [h("kbd", {}, names[k] ?? k), " "])), h("dd", {}, meaning)]);
+  const dialog = find("shortcuts");
+  const close = h("button", { type: "button", class: "primary", onclick: () => dialog.close() }, "Close");
+  dialog.replaceChildren(h("h2", { id: "shortcuts-title" }, "Keyboard"), h("dl", {}, ...rows), close);
+  dialog.showModal();
+}
+
+document.addEventListener("keydown", (event) => {
+  if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "?") showShortcuts();
+  else {
+    const own = view?.shortcuts.find(([key]) => key.split(" ").includes(event.key));
+    const isPress = event.key === "Enter" && event.target.closest("button, a");
+    if (!own || isPress || (view.isPaused && event.key !== "p")) return;
+    own[2]();
+  }
+  event.preventDefault();
+});
+find("help").addEventListener("click", showShortcuts);
+startTheme(find("theme"));
+
+const place = seat();
+if (place) {
+  desk = new Desk(place);
+  next();
+} else {
+  tell("Open the link that you were sent.", true);
+}

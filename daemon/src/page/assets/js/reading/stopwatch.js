@@ -1,0 +1,58 @@
+// How long a reader is at an exam: neither while the page is hidden or paused nor long after the last sign of life.
+
+/** Without a key, a click or a movement, no more than this counts, ms. */
+const IDLE_MS = 60_000;
+const SIGNS = ["pointerdown", "pointermove", "wheel", "keydown"];
+
+export class Stopwatch {
+  #ms;
+  #last = null;
+  #stop = new AbortController();
+
+  /** Goes on from `seconds`, but only when it is started. */
+  constructor(seconds = 0) {
+    this.#ms = seconds * 1000;
+    const { signal } = this.#stop;
+    SIGNS.forEach((name) => addEventListener(name, () => this.#count(), { signal, passive: true, capture: true }));
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) this.#hold();
+      else if (this.#isHeld) this.start();
+    }, { signal });
+  }
+
+  #isHeld = false;
+
+  get seconds() {
+    this.#count();
+    return this.#ms / 1000;
+  }
+
+  start() {
+    this.#isHeld = false;
+    this.#last = performance.now();
+  }
+
+  pause() {
+    this.#count();
+    this.#isHeld = false;
+    this.#last = null;
+  }
+
+  end() {
+    this.pause();
+    this.#stop.abort();
+  }
+
+  #hold() {
+    if (this.#last === null) return;
+    this.pause();
+    this.#isHeld = true;
+  }
+
+  #count() {
+    if (this.#last === null) return;
+    const now = performance.now();
+    this.#ms += Math.min(now - this.#last, IDLE_MS);
+    this.#last = now;
+  }
+}
