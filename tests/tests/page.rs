@@ -73,8 +73,10 @@ fn without_the_token_nothing_is_answered_and_guessing_is_slow() {
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
     }
     assert_eq!(page.get_with_token("/api/exams").header("cache-control"), "no-store");
-    assert_eq!(page.get_with_token("/api/exams/../../site.key").status, 404);
-    assert_eq!(page.get_with_token(&format!("{result}/..%2f..%2f..%2fsite.key")).status, 404);
+    let outside = format!("{result}/..%2f..%2f..%2f..%2fsite.key");
+    for (path, status) in [("/api/exams/../../site.key", 400), (&outside, 404)] {
+        assert_eq!(page.get_with_token(path).status, status, "{path}");
+    }
     let elsewhere = page.get_with("/", &[("host", "evil.example")]);
     assert_eq!(elsewhere.status, 421, "a name that was rebound to this machine");
 
