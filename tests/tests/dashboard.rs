@@ -125,10 +125,10 @@ fn the_flow_has_words_for_every_doubt() {
 
 /// The findings of a document as the dashboard's table shows them.
 fn findings_in(document: &Value) -> Vec<Value> {
-    let findings = document["findings"].as_array().unwrap();
+    let findings = document["findings"].as_array().expect("a finding document has findings");
     let row = |finding: &Value| {
-        let text = |key: &str| finding[key].as_str().unwrap();
-        let volume = finding["volume_mm3"].as_f64().unwrap().round() as u64;
+        let text = |key: &str| finding[key].as_str().expect("a finding has it as text");
+        let volume = finding["volume_mm3"].as_f64().expect("a finding has a volume").round() as u64;
         let volume = match volume {
             0..1000 => volume.to_string(),
             _ => format!("{},{:03}", volume / 1000, volume % 1000),
