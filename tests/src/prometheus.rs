@@ -128,8 +128,10 @@ pub fn metrics_in(expression: &str) -> BTreeSet<String> {
                     let skipped = rest.len() - length - after.len();
                     length + skipped + closing(after, ')')
                 } else {
+                    let next = after.split(|c| !is_part(c)).next().unwrap_or_default();
                     let is_name = !c.is_ascii_digit()
                         && !after.starts_with('(')
+                        && !["by", "without"].contains(&next)
                         && !KEYWORDS.contains(&word.to_ascii_lowercase().as_str());
                     if is_name {
                         found.insert(word.to_owned());

@@ -116,7 +116,8 @@ fn alerts_fire_while_the_broker_is_away_and_resolve_when_it_is_back() {
     let fires = |alert: &str| prometheus.firing().contains(alert);
 
     let exam = Exam::small(&folder.path().join("exam"), 7);
-    assert!(storescu(daemon.dicom_port, &[], &exam.folder).status.success());
+    let sent = storescu(daemon.dicom_port, &[], &exam.folder);
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     eventually(LIMIT, "a study that Prometheus knows as completed", || {
         (value("modicd_studies_completed_total") == Some(1.0)).then_some(())
     });
@@ -132,6 +133,9 @@ fn alerts_fire_while_the_broker_is_away_and_resolve_when_it_is_back() {
     assert!(value("modicd_mqtt_acknowledge_duration_seconds_count") > Some(3.0));
     assert!(value("process_resident_memory_bytes") > Some(10e6));
     assert!(!fires("ModicdBrokerUnreachable") && !fires("ModicdOutboxAges"));
+    eventually(LIMIT, "two readings, which an increase needs", || {
+        value("increase(modicd_studies_completed_total[1m])").map(drop)
+    });
     check_exposition(&daemon);
     check_names(&daemon, &prometheus);
 
