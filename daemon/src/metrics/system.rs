@@ -113,15 +113,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_process_grows_when_it_opens_and_allocates() {
-        let before = Process::read().unwrap();
+    fn what_the_process_holds_is_counted() {
         let files: Vec<_> = (0..50).map(|_| fs::File::open("/proc/self/stat").unwrap()).collect();
-        let memory = vec![1u8; 64 << 20];
-        let after = Process::read().unwrap();
-        assert!(after.open_fds >= before.open_fds + 40, "{before:?} {after:?}");
-        assert!(after.resident_bytes >= before.resident_bytes + (32 << 20), "{before:?} {after:?}");
-        assert!(after.max_fds > after.open_fds);
-        assert!(after.virtual_bytes > after.resident_bytes && after.threads > 0);
+        let memory = std::hint::black_box(vec![1u8; 64 << 20]);
+        let process = Process::read().unwrap();
+        assert!((50..process.max_fds).contains(&process.open_fds), "{process:?}");
+        assert!(process.resident_bytes >= 64 << 20, "{process:?}");
+        assert!(process.virtual_bytes > process.resident_bytes && process.threads > 0);
         drop((files, memory));
     }
 
