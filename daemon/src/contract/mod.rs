@@ -114,7 +114,7 @@ pub fn document_on(suffix: &str) -> Option<Document> {
             }
         }
     };
-    documents().into_iter().find(|document| document.topics.iter().any(|t| matches(t)))
+    documents().into_iter().find(|document| document.topics.iter().any(&matches))
 }
 
 impl Document {
