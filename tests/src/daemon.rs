@@ -148,7 +148,9 @@ impl Daemon {
             entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect::<Vec<_>>()
         };
         let studies = below(self.state.join("results"));
-        let results = studies.into_iter().flat_map(below);
+        // Those that are being written lie in a folder whose name no study has.
+        let studies = studies.into_iter().filter(|study| !study.ends_with(".staging"));
+        let results = studies.flat_map(below);
         results.filter(|result| result.join("finding.json").is_file()).collect()
     }
 
