@@ -64,8 +64,9 @@ fn panels_lie_side_by_side_and_name_what_is_provisioned() {
 
 /// A finding message with two findings alike at one endplate, and one more.
 fn finding_message() -> Value {
-    let mut message = documents().into_iter().find(|d| d.name == "finding").unwrap().example;
-    let findings = message["findings"].as_array_mut().unwrap();
+    let finding = documents().into_iter().find(|document| document.name == "finding");
+    let mut message = finding.expect("findings have a document").example;
+    let findings = message["findings"].as_array_mut().expect("an array");
     for number in [2, 3] {
         let mut one = findings[0].clone();
         one["number"] = number.into();

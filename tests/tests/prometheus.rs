@@ -162,7 +162,7 @@ fn check_exposition(daemon: &Daemon) {
     assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     assert!(exposition.ends_with("# EOF\n"));
     let file = daemon.state.join("exposition");
-    std::fs::write(&file, as_text_format(&exposition)).unwrap();
+    std::fs::write(&file, as_text_format(&exposition)).expect("the state folder is writable");
     let (content, said) = promtool(&["check", "metrics"], &file);
     assert!(content && said.is_empty(), "{said}\n{exposition}");
 
@@ -229,7 +229,7 @@ fn check_names(daemon: &Daemon, prometheus: &Prometheus) {
             assert!(tests.contains(&tested), "{tested} is not tested");
             assert!(
                 ["critical", "warning", "info"]
-                    .contains(&rule["labels"]["severity"].as_str().unwrap())
+                    .contains(&rule["labels"]["severity"].as_str().expect("a severity"))
             );
             for part in ["summary", "description", "action"] {
                 assert!(rule["annotations"][part].is_string(), "{rule} has no {part}");
