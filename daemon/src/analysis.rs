@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 use crate::domain::Volume;
+use crate::hex::hex;
 use crate::modic::{self, ModicResult};
 use crate::report::{self, BundleUsed, FindingBody, ReportError};
 use crate::segment::{SegmentError, Segmentation, Segmenter};
@@ -201,7 +202,7 @@ impl Analyser {
                 hasher.update(file_digest(file)?);
             }
         }
-        Ok(hasher.finalize().iter().map(|b| format!("{b:02x}")).collect())
+        Ok(hex(&hasher.finalize()))
     }
 }
 

@@ -181,7 +181,7 @@ await done.getByText("3 of 3").first().waitFor();
 assert.equal(await done.getByText("3 of 3").count(), 2);
 const [download] = await Promise.all([admin.waitForEvent("download"), admin.getByRole("link", { name: "Export gradings" }).click()]);
 const csv = await readFile(await download.path(), "utf8");
-const agreement = await admin.evaluate(async () => (await fetch("/api/readings/pilot/agreement.json")).json());
+const agreement = await admin.evaluate(async () => (await fetch("/api/readings/pilot/agreement.json")).text());
 const [report] = await Promise.all([admin.context().waitForEvent("page"), admin.getByRole("link", { name: "by type" }).click()]);
 await report.getByRole("heading", { name: "Agreement of readers" }).waitFor();
 await report.locator("figure svg").first().waitFor();

@@ -99,12 +99,13 @@ fn without_permission_the_box_subscribes_to_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::start(folder.path());
     let subscriber = Subscriber::start(&broker);
-    let _daemon = Daemon::start(folder.path(), broker.port, "");
+    let mut daemon = Daemon::start(folder.path(), broker.port, "");
     subscriber.wait_for("/availability", 1, LIMIT);
     ask(&broker, "self-test", "a", "", &[]);
-    // Whatever would be said of it comes before what is said at the end.
-    drop(_daemon);
-    subscriber.wait_for("/availability", 2, LIMIT);
+    subscriber.wait_for("/cmd/self-test/a", 1, LIMIT);
+    // In good order, so that whatever would be said of it comes before what is said at the end.
+    daemon.stop(LIMIT);
+    assert_eq!(subscriber.wait_for("/availability", 2, LIMIT), "stopped");
     assert!(answers(&subscriber, "self-test", "a").0.is_empty());
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::kappa::two_sided;
+use crate::quantile::quantile;
 
 /// A figure that isn't defined in more than this share of samples has no interval.
 const MAX_UNDEFINED: f64 = 0.1;
@@ -104,8 +105,10 @@ pub(super) fn bootstrap(
     };
     let intervals = values.map(|mut values| {
         values.sort_by(f64::total_cmp);
-        let at = |q: f64| values[((values.len() - 1) as f64 * q).round() as usize];
-        enough(&values).then(|| Interval { low: at(TAIL), high: at(1.0 - TAIL) })
+        if !enough(&values) {
+            return None;
+        }
+        Some(Interval { low: quantile(&values, TAIL)?, high: quantile(&values, 1.0 - TAIL)? })
     });
     let difference = match figures(&add_up(studies.iter())) {
         [Some(blind), Some(with_map)] if enough(&differences) => {

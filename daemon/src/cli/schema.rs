@@ -24,12 +24,10 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     if let Some(folder) = &args.out {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("can't make {}", folder.display()))?;
-        for document in &documents {
-            for (kind, text) in [("schema", &document.schema), ("example", &document.example)] {
-                let path = folder.join(format!("{}.{kind}.json", document.name));
-                std::fs::write(&path, format!("{text:#}\n"))
-                    .with_context(|| format!("can't write {}", path.display()))?;
-            }
+        for (name, text) in documents.iter().flat_map(|document| document.files()) {
+            let path = folder.join(name);
+            std::fs::write(&path, text)
+                .with_context(|| format!("can't write {}", path.display()))?;
         }
     } else if let Some(name) = &args.name {
         let Some(document) = documents.iter().find(|d| d.name == name) else {

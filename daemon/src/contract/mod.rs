@@ -118,6 +118,12 @@ pub fn document_on(suffix: &str) -> Option<Document> {
 }
 
 impl Document {
+    /// The names and texts of the files that hold its schema and its example.
+    pub fn files(&self) -> [(String, String); 2] {
+        [("schema", &self.schema), ("example", &self.example)]
+            .map(|(kind, json)| (format!("{}.{kind}.json", self.name), format!("{json:#}\n")))
+    }
+
     fn enveloped<B: Serialize + JsonSchema>(
         name: &'static str,
         schema_name: &'static str,
@@ -149,19 +155,13 @@ mod tests {
 
     use super::*;
 
-    /// With MODICD_WRITE_CONTRACT set, what is checked in is written anew.
     #[test]
     fn what_is_checked_in_is_what_the_program_says() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("contract");
         for document in documents() {
-            for (kind, expected) in [("schema", &document.schema), ("example", &document.example)] {
-                let path = folder.join(format!("{}.{kind}.json", document.name));
-                let text = format!("{expected:#}\n");
-                if std::env::var_os("MODICD_WRITE_CONTRACT").is_some() {
-                    std::fs::write(&path, &text).unwrap();
-                }
-                let checked_in = std::fs::read_to_string(&path).unwrap_or_default();
-                assert_eq!(checked_in, text, "{}", path.display());
+            for (name, text) in document.files() {
+                let checked_in = std::fs::read_to_string(folder.join(&name)).unwrap_or_default();
+                assert_eq!(checked_in, text, "{name}: modicd schema --out writes it anew");
             }
         }
     }

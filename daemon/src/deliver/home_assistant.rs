@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{config::Config, payload::Info, topics::Topics};
+use crate::hex::hex;
 
 /// The table `mqtt.home_assistant`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +43,7 @@ fn object_id(site: &str, device: &str) -> String {
     let plain: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
     let digest = Sha256::digest(format!("{site}/{device}"));
-    let digest: String = digest[..4].iter().map(|b| format!("{b:02x}")).collect();
+    let digest = hex(&digest[..4]);
     format!("{plain}_{digest}")
 }
 

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{alarm::Reasons, time::TimePrecision, topics::EventType};
 use crate::domain::StudyRef;
+use crate::hex::hex;
 use crate::study::{Reason, Weighting};
 
 /// Names an event for good: the same event, published again after a crash, has the same identifier, by which
@@ -32,7 +33,7 @@ impl EventId {
         let mut id: [u8; 16] = hasher.finalize()[..16].try_into().expect("a SHA-256 has 32 bytes");
         id[6] = id[6] & 0x0f | 0x80; // version 8: custom
         id[8] = id[8] & 0x3f | 0x80; // variant of RFC 9562
-        let hex: String = id.iter().map(|b| format!("{b:02x}")).collect();
+        let hex = hex(&id);
         let groups = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
         EventId(groups.join("-"))
     }

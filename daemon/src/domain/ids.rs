@@ -5,6 +5,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+use crate::hex::hex;
+
 /// Why a name was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum IdError {
@@ -30,7 +32,7 @@ impl StudyRef {
             Hmac::<Sha256>::new_from_slice(site_key).expect("HMAC takes a key of any length");
         mac.update(study_instance_uid.trim_end_matches(['\0', ' ']).as_bytes());
         let digest = mac.finalize().into_bytes();
-        StudyRef(digest[..8].iter().map(|b| format!("{b:02x}")).collect())
+        StudyRef(hex(&digest[..8]))
     }
 
     /// The 16 hex digits.

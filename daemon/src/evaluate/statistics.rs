@@ -5,6 +5,7 @@ use rand_pcg::Pcg64;
 use serde::Serialize;
 
 use crate::agreement::{Weights, cohen_value};
+use crate::quantile::quantile;
 
 /// Bootstrap samples an interval rests on.
 const RESAMPLES: usize = 2000;
@@ -40,11 +41,6 @@ pub(super) fn bootstrap<T>(
         .collect();
     values.sort_by(f64::total_cmp);
     Some(Estimate { value, low: quantile(&values, 0.025)?, high: quantile(&values, 0.975)? })
-}
-
-/// Of sorted values, the nearest one.
-pub(super) fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
-    sorted.get((sorted.len().checked_sub(1)? as f64 * q).round() as usize).copied()
 }
 
 /// The middle of some values.

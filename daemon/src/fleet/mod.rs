@@ -9,7 +9,6 @@ mod descriptors;
 mod exams;
 mod ledger;
 mod member;
-mod process;
 mod report;
 mod watcher;
 
@@ -24,9 +23,9 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::deliver;
+use crate::usage::Usage;
 use ledger::Ledger;
 use member::Member;
-use process::Usage;
 use watcher::Watcher;
 
 pub use report::Report;

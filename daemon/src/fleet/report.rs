@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use super::ledger::{Ledger, Tally};
 use super::member::Studies;
-use super::process::Usage;
 use super::watcher::Outage;
 use super::{Options, Sample};
+use crate::quantile::quantile;
+use crate::usage::Usage;
 
 /// What a run showed. Times are s unless the name says ms, memory bytes.
 #[derive(Debug, Clone, Serialize)]
@@ -211,10 +212,7 @@ impl Report {
 
 impl Latency {
     fn of(sorted: &[f64]) -> Latency {
-        let at = |q: f64| {
-            let last = sorted.len().saturating_sub(1) as f64;
-            sorted.get((last * q).round() as usize).copied().unwrap_or_default()
-        };
+        let at = |q| quantile(sorted, q).unwrap_or_default();
         Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) }
     }
 }

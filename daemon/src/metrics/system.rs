@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::Path;
 
+use crate::usage::Usage;
+
 /// The process, in the units of the usual `process_*` metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Process {
@@ -28,7 +30,7 @@ impl Process {
         let status = fs::read_to_string("/proc/self/status").ok()?;
         let limits = fs::read_to_string("/proc/self/limits").ok()?;
         Some(Process {
-            cpu_seconds: cpu_seconds(&fs::read_to_string("/proc/self/stat").ok()?)?,
+            cpu_seconds: Usage::of(std::process::id()).ok()?.cpu_s,
             resident_bytes: field(&status, "VmRSS:")? * 1024,
             virtual_bytes: field(&status, "VmSize:")? * 1024,
             threads: field(&status, "Threads:")?,
@@ -37,16 +39,6 @@ impl Process {
             max_fds: field(&limits, "Max open files")?,
         })
     }
-}
-
-/// USER_HZ, the unit of times in /proc, on every architecture that the daemon runs on.
-const TICKS_PER_SECOND: f64 = 100.0;
-
-/// Of /proc/self/stat: `utime` and `stime`, fields 14 and 15. Field 2, the program's name, may hold spaces.
-fn cpu_seconds(stat: &str) -> Option<f64> {
-    let after_name = stat.rsplit_once(')')?.1;
-    let mut times = after_name.split_whitespace().skip(11).map(str::parse::<f64>);
-    Some((times.next()?.ok()? + times.next()?.ok()?) / TICKS_PER_SECOND)
 }
 
 /// The number that follows a name at the beginning of a line.
@@ -126,7 +118,7 @@ mod tests {
     #[test]
     fn cpu_time_is_found_whatever_the_program_is_called() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 1 0 100 1 1";
-        assert_eq!(cpu_seconds(stat), Some(2.0));
+        assert_eq!(crate::usage::parse(stat).unwrap().cpu_s, 2.0);
         let before = Process::read().unwrap().cpu_seconds;
         let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
         while Process::read().unwrap().cpu_seconds < before + 0.05 {

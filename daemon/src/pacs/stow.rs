@@ -13,6 +13,7 @@ use ureq::{Agent, Body, RequestBuilder};
 use super::config::Web;
 use super::connection::sop_uids;
 use super::{Destination, SendError};
+use crate::hex::hex;
 use crate::store::files::{FileError, first_line};
 use crate::tls::{Tls, certificates, crypto};
 
@@ -86,7 +87,7 @@ fn succeeded(response: &Response<Body>) -> Result<(), SendError> {
 
 /// A body of one part, and its type. The boundary is a digest, which no file holds of itself.
 fn multipart(file: &[u8]) -> (String, Vec<u8>) {
-    let boundary: String = Sha256::digest(file)[..16].iter().map(|b| format!("{b:02x}")).collect();
+    let boundary = hex(&Sha256::digest(file)[..16]);
     let content_type =
         format!("multipart/related; type=\"application/dicom\"; boundary={boundary}");
     let head = format!("--{boundary}\r\nContent-Type: application/dicom\r\n\r\n");

@@ -5,6 +5,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
+use crate::hex::hex;
+
 /// Compressed files end with this, which the address leaves out. Every browser takes gzip.
 const COMPRESSED: &str = ".gz";
 
@@ -21,8 +23,7 @@ pub(super) async fn serve(uri: Uri, headers: HeaderMap) -> Response {
     let Some((file, compressed)) = find(name) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let digest: String =
-        file.metadata.sha256_hash()[..16].iter().map(|b| format!("{b:02x}")).collect();
+    let digest: String = hex(&file.metadata.sha256_hash()[..16]);
     let tag = format!("\"{digest}\"");
     // Files below vendor/ have their version in the name; the others are asked for anew, and mostly not sent again.
     let caching = match name.starts_with("vendor/") {

@@ -6,6 +6,8 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use crate::hex::hex;
+
 /// A browser signs in anew after a week.
 const MAX_AGE_S: u64 = 7 * 86_400;
 
@@ -25,7 +27,7 @@ impl Cookie {
         let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
         mac.update(b"cookie of the page\0");
         mac.update(token.as_bytes());
-        let value = mac.finalize().into_bytes().iter().map(|b| format!("{b:02x}")).collect();
+        let value = hex(&mac.finalize().into_bytes());
         Cookie { name: format!("modicd-{port}"), value, secure }
     }
 

@@ -68,7 +68,8 @@ async fn exam(
 ) -> Result<Json<WithRevisions>, Failure> {
     blocking(move || {
         let record = shared.sources.index.study(&study_ref)?.ok_or(Failure::NotFound)?;
-        let revisions = revisions(&shared, &study_ref)?;
+        let results = shared.sources.results.revisions(&study_ref)?;
+        let revisions = results.iter().map(|r| r.revision).collect();
         Ok(Json(WithRevisions { exam: Exam::of(&shared, study_ref, record), revisions }))
     })
     .await
@@ -79,13 +80,9 @@ async fn details(
     Parameters((study_ref, revision)): Parameters<(StudyRef, u32)>,
 ) -> Result<Json<Details>, Failure> {
     blocking(move || {
-        let revisions = revisions(&shared, &study_ref)?;
-        if !revisions.contains(&revision) {
-            return Err(Failure::NotFound);
-        }
-        let folder = shared.sources.results.dir(&study_ref, revision);
-        let document = std::fs::read(folder.join(crate::report::FINDING_FILE))?;
-        let document: Value = serde_json::from_slice(&document)?;
+        let results = shared.sources.results.revisions(&study_ref)?;
+        let result = results.iter().find(|r| r.revision == revision).ok_or(Failure::NotFound)?;
+        let document: Value = serde_json::from_slice(&result.finding()?)?;
         let codes = |list: &str, key: Option<&str>, explain: fn(&str) -> Explained| {
             let list = document[list].as_array().into_iter().flatten();
             let codes = list.filter_map(|item| key.map_or(item, |key| &item[key]).as_str());
@@ -95,19 +92,15 @@ async fn details(
             quality: codes("quality", None, words::quality),
             refused_series: codes("refused_series", Some("reason"), words::reason),
             types: ModicType::ALL.map(Type::of),
-            scene: scene(&folder),
-            downloads: files::downloads(&folder),
+            scene: scene(&result.dir),
+            downloads: files::downloads(&result.dir),
             study_ref,
             revision,
-            revisions,
+            revisions: results.iter().map(|r| r.revision).collect(),
             document,
         }))
     })
     .await
-}
-
-fn revisions(shared: &Shared, study_ref: &StudyRef) -> Result<Vec<u32>, Failure> {
-    Ok(shared.sources.results.revisions(study_ref)?.iter().map(|r| r.revision).collect())
 }
 
 /// The places, when the pictures are there too.

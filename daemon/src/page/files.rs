@@ -1,5 +1,6 @@
 //! The files of a result.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ use crate::report::{
 const PDF: &str = "report.pdf";
 /// With this ending a volume is answered unpacked by the browser, which does it faster than any script.
 const VOLUME: &str = ".nii";
+/// Media type of compressed volumes.
+const GZIP: &str = "application/gzip";
 /// Read from the disk at a time.
 const CHUNK_BYTES: usize = 256 << 10;
 /// What the ending of a volume's file has more.
@@ -49,7 +52,6 @@ const fn download(
 
 /// What may be asked for, and nothing else.
 fn known() -> [Download; 11] {
-    const GZIP: &str = "application/gzip";
     const DICOM: &str = "application/dicom";
     [
         download(FINDING_FILE, "Findings (JSON)", "application/json", false),
@@ -94,11 +96,25 @@ pub(super) async fn file(
             blocking(move || pdf_in(&folder.join(Object::Page.file())).ok_or(Failure::NotFound));
         return Ok(with(headers, Body::from(pdf.await?)));
     }
-    let file = tokio::fs::File::open(folder.join(name)).await.map_err(|_| Failure::NotFound)?;
-    headers.push((CONTENT_LENGTH, file.metadata().await?.len().to_string()));
     if unpacked {
-        headers.push((CONTENT_ENCODING, "gzip".to_owned()));
+        headers.push(gzip_encoded());
     }
+    stream(&folder.join(name), headers).await.map_err(|_| Failure::NotFound)
+}
+
+/// Answers with a compressed volume that the browser unpacks.
+pub(super) async fn volume(path: &Path) -> io::Result<Response> {
+    stream(path, vec![(CONTENT_TYPE, GZIP.to_owned()), gzip_encoded()]).await
+}
+
+/// By it a browser unpacks what it gets.
+fn gzip_encoded() -> (HeaderName, String) {
+    (CONTENT_ENCODING, "gzip".to_owned())
+}
+
+async fn stream(path: &Path, mut headers: Vec<(HeaderName, String)>) -> io::Result<Response> {
+    let file = tokio::fs::File::open(path).await?;
+    headers.push((CONTENT_LENGTH, file.metadata().await?.len().to_string()));
     Ok(with(headers, Body::from_stream(ReaderStream::with_capacity(file, CHUNK_BYTES))))
 }
 

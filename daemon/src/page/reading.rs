@@ -7,19 +7,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio_util::io::ReaderStream;
 
 use super::exam::Type;
+use super::files;
 use super::shared::Shared;
 use crate::agreement::{Grade, Session};
 use crate::domain::{ModicType, StudyRef};
@@ -207,14 +206,7 @@ async fn file(
         _ => return Err(ReadingError::NotOpen.into()),
     };
     let folder = blocking(move || shared.open_to(&seat, &study_ref, session)).await?;
-    let file = tokio::fs::File::open(folder.join(packed)).await.map_err(anyhow::Error::from)?;
-    let length = file.metadata().await.map_err(anyhow::Error::from)?.len();
-    let headers: [(HeaderName, HeaderValue); 3] = [
-        (CONTENT_TYPE, HeaderValue::from_static("application/gzip")),
-        (CONTENT_ENCODING, HeaderValue::from_static("gzip")),
-        (CONTENT_LENGTH, length.into()),
-    ];
-    Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response())
+    Ok(files::volume(&folder.join(packed)).await.map_err(anyhow::Error::from)?)
 }
 
 /// What a reader says of an exam.

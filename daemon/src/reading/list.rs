@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq;
 use super::ReadingError;
 use crate::agreement::Session;
 use crate::domain::StudyRef;
+use crate::hex::hex;
 
 /// Exams in a list.
 const MAX_EXAMS: usize = 500;
@@ -191,7 +192,7 @@ fn new_token() -> String {
 }
 
 fn hash(token: &str) -> String {
-    Sha256::digest(token.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+    hex(&Sha256::digest(token.as_bytes()))
 }
 
 /// An order for each session, from the list's seed and the reader's name: another one for each reader, and another one in

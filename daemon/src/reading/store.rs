@@ -14,7 +14,7 @@ use super::list::Tokens;
 use super::{ENDPLATES, Name, NewList, Reader, ReadingError, ReadingList, Standing};
 use crate::agreement::{Grade, Session};
 use crate::domain::{Endplate, StudyRef};
-use crate::store::files::{FileError, create_dir, write_atomically};
+use crate::store::files::{FileError, create_dir, names_in, write_atomically};
 
 const LIST: &str = "list.json";
 /// Lists on one box.
@@ -273,15 +273,6 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ReadingError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FileError::during("read", path)(error).into()),
     }
-}
-
-/// The names in a folder; none where there is no such folder.
-fn names_in(folder: &Path) -> Result<Vec<String>, ReadingError> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(FileError::during("list", folder))?,
-    };
-    Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::file_meta;
 use super::refusal::{Reason, Refusal};
 use super::sop::{TransferSyntax, is_storage_class};
 use crate::domain::StudyRef;
+use crate::hex::hex;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
@@ -224,7 +225,7 @@ impl Incoming {
 
 fn instance_file_name(sop_instance_uid: &str) -> String {
     let digest = Sha256::digest(sop_instance_uid.as_bytes());
-    let hex: String = digest[..16].iter().map(|b| format!("{b:02x}")).collect();
+    let hex = hex(&digest[..16]);
     format!("{hex}.dcm")
 }
 

@@ -46,6 +46,18 @@ impl FileError {
     }
 }
 
+/// The names in a folder, none when it is absent.
+pub fn names_in(dir: &Path) -> Result<Vec<String>, FileError> {
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(FileError::during("list", dir))?,
+    };
+    entries
+        .map(|entry| entry.map(|e| e.file_name().to_string_lossy().into_owned()))
+        .collect::<io::Result<_>>()
+        .map_err(FileError::during("list", dir))
+}
+
 /// Writes a file that is whole and durable when this returns, replacing one of the same name.
 ///
 /// The bytes go to a temporary file in the same folder, are fsynced, renamed, and the folder fsynced.

@@ -4,7 +4,7 @@
 //! afterwards. What a crash left in the staging folder is swept at the next start.
 
 use std::{
-    fs, io,
+    fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
@@ -100,7 +100,7 @@ impl ResultStore {
     /// Every revision of every study: what the index is rebuilt from.
     pub fn all(&self) -> Result<Vec<StoredResult>, ResultError> {
         let mut all = Vec::new();
-        for name in names_in(&self.root)? {
+        for name in files::names_in(&self.root)? {
             if let Ok(study_ref) = StudyRef::try_from(name) {
                 all.extend(self.revisions(&study_ref)?);
             }
@@ -133,7 +133,7 @@ impl ResultStore {
     /// The revisions of a study, oldest first.
     pub fn revisions(&self, study_ref: &StudyRef) -> Result<Vec<StoredResult>, ResultError> {
         let study_dir = self.root.join(study_ref.as_str());
-        let mut revisions: Vec<_> = names_in(&study_dir)?
+        let mut revisions: Vec<_> = files::names_in(&study_dir)?
             .into_iter()
             .filter_map(|name| {
                 let revision = name.strip_prefix('r')?.parse().ok()?;
@@ -188,18 +188,6 @@ impl StagedResult {
         files::publish_dir(self.path(), final_dir)?;
         Ok(self.target)
     }
-}
-
-/// The names in a folder, none when it is absent.
-fn names_in(dir: &Path) -> Result<Vec<String>, FileError> {
-    let entries = match fs::read_dir(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(FileError::during("list", dir))?,
-    };
-    entries
-        .map(|entry| entry.map(|e| e.file_name().to_string_lossy().into_owned()))
-        .collect::<io::Result<_>>()
-        .map_err(FileError::during("list", dir))
 }
 
 #[cfg(test)]

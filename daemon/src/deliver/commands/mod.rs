@@ -21,6 +21,9 @@ pub use desk::{Command, Desk};
 /// A request may be carried out this long after it came at most; so long its identifier is kept.
 pub const MAX_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
+/// The log's level is changed for this long at most, s.
+const MAX_LOG_LEVEL_S: u32 = 86_400;
+
 /// Most bytes of a request.
 const MAX_REQUEST: usize = 4096;
 
@@ -71,7 +74,7 @@ pub struct LogLevel {
     /// What is logged of the daemon's own doing.
     pub level: Verbosity,
     /// After this time the configured level comes back, s.
-    #[schemars(range(min = 1, max = 86_400))]
+    #[schemars(range(min = 1, max = MAX_LOG_LEVEL_S))]
     pub for_s: u32,
 }
 
@@ -120,7 +123,9 @@ impl Request {
             CommandType::LogLevel => serde_json::from_slice(payload).map(Request::LogLevel),
         };
         match parsed {
-            Ok(Request::LogLevel(LogLevel { for_s, .. })) if !(1..=86_400).contains(&for_s) => {
+            Ok(Request::LogLevel(LogLevel { for_s, .. }))
+                if !(1..=MAX_LOG_LEVEL_S).contains(&for_s) =>
+            {
                 Err(Refusal::Malformed)
             }
             parsed => parsed.map_err(|_| Refusal::Malformed),

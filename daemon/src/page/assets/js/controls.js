@@ -1,6 +1,7 @@
 // What steers the viewer: slice, map, window. Shows what the viewer has, changes it, owns nothing.
 
 import { h } from "./dom.js";
+import { typeChip } from "./format.js";
 
 const SERIES = ["T1", "T2"];
 
@@ -41,6 +42,12 @@ export class Controls {
     this.#windows[series] = { width, level };
     return h("fieldset", {}, h("legend", {}, name),
       h("label", {}, "Window", width), h("label", {}, "Level", level));
+  }
+
+  /** Says what the values of the map mean. */
+  explain(types) {
+    const chip = ({ value, name }) => typeChip(value === 4 ? "indeterminate" : String(value), name);
+    this.legend.replaceChildren(...types.map((type) => h("li", {}, chip(type))));
   }
 
   /** Another exam is shown. */

@@ -3,8 +3,8 @@
 import { getJson } from "./api.js";
 import { h } from "./dom.js";
 import { known } from "./exams.js";
-import { discsTable, findingsTable, lesionsTable } from "./findings.js";
-import { bytes, time, typeChip, typeSign } from "./format.js";
+import { discsTable, findingsTable, lesionsTable, regionsOf } from "./findings.js";
+import { bytes, time } from "./format.js";
 import { setShortcuts } from "./keys.js";
 import { live } from "./live.js";
 
@@ -68,10 +68,7 @@ class View {
     const { document, scene, types, revision } = result;
     this.shown = revision;
     const lesions = document.other_marrow_lesions;
-    const regions = scene ? [
-      ...scene.findings.map((region, k) => ({ ...region, sign: typeSign(document.findings[k].type), kind: "modic" })),
-      ...scene.other_marrow_lesions.map((region) => ({ ...region, sign: "other", kind: "other" })),
-    ] : [];
+    const regions = scene ? regionsOf(scene, document.findings) : [];
     const choose = (index) => this.#select(index, regions);
     const table = findingsTable(document.findings, choose);
     this.table = table;
@@ -83,7 +80,7 @@ class View {
         h("div", { class: "side" }, table, discsTable(document.discs),
           lesionsTable(lesions, (index) => choose(document.findings.length + index)), flags(result), about(result))));
     if (!scene) return setShortcuts([]);
-    this.viewer.controls.legend.replaceChildren(...types.map(({ value, name }) => h("li", {}, typeChip(value === 4 ? "indeterminate" : String(value), name))));
+    this.viewer.controls.explain(types);
     this.#listen(regions);
     setShortcuts(this.#shortcuts(regions));
     try {

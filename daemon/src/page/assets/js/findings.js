@@ -1,9 +1,15 @@
 // The tables beside the pictures.
 
 import { h } from "./dom.js";
-import { fixed, typeChip, typeName } from "./format.js";
+import { fixed, typeChip, typeName, typeSign } from "./format.js";
 
 const GRADES = { A: "below 25 %", B: "25 to 50 %", C: "above 50 %" };
+
+/** What the viewer marks: the findings, then the other lesions, as the scene has them. */
+export const regionsOf = (scene, findings) => [
+  ...scene.findings.map((region, k) => ({ ...region, sign: typeSign(findings[k].type), kind: "modic" })),
+  ...scene.other_marrow_lesions.map((region) => ({ ...region, sign: "other", kind: "other" })),
+];
 
 /**
  * The findings. `choose(index)` is called for a chosen row. The element has `select(index)` and `at(slice, regions)`, which

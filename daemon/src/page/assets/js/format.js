@@ -39,7 +39,7 @@ export const typeName = (pattern) => (pattern === "indeterminate" ? pattern : `t
 /** The number or letter that stands for a type where there is little room. */
 export const typeSign = (pattern) => (pattern === "indeterminate" ? "?" : pattern);
 
-/** Colour of a pattern: that of its first, larger part. These are CSS variables set by `setTypeColours`. */
+/** Colour of a pattern: that of its first, larger part. These are CSS variables, see base.css. */
 export const typeColour = (pattern) => `var(--type-${pattern === "indeterminate" ? 4 : pattern[0]})`;
 
 /** A type as its chip; `label` stands beside it. */

@@ -15,17 +15,20 @@ export function setShortcuts(shortcuts) {
   ofView = shortcuts;
 }
 
+/** Shows the list of shortcuts. */
+export function showShortcuts(dialog, shortcuts) {
+  const rows = shortcuts.flatMap(([key, meaning]) => [
+    h("dt", {}, ...key.split(" ").flatMap((k) => [h("kbd", {}, NAMES[k] ?? k), " "])),
+    h("dd", {}, meaning),
+  ]);
+  const close = h("button", { type: "button", class: "primary", onclick: () => dialog.close() }, "Close");
+  dialog.replaceChildren(h("h2", { id: "shortcuts-title" }, "Keyboard"), h("dl", {}, ...rows), close);
+  dialog.showModal();
+}
+
 export function startKeys(dialog, button) {
   let afterG = false;
-  const show = () => {
-    const rows = [...ofView, ...GENERAL].flatMap(([key, meaning]) => [
-      h("dt", {}, ...key.split(" ").flatMap((k) => [h("kbd", {}, NAMES[k] ?? k), " "])),
-      h("dd", {}, meaning),
-    ]);
-    const close = h("button", { type: "button", class: "primary", onclick: () => dialog.close() }, "Close");
-    dialog.replaceChildren(h("h2", { id: "shortcuts-title" }, "Keyboard"), h("dl", {}, ...rows), close);
-    dialog.showModal();
-  };
+  const show = () => showShortcuts(dialog, [...ofView, ...GENERAL]);
   button.addEventListener("click", show);
   document.addEventListener("keydown", (event) => {
     if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;

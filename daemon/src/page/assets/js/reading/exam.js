@@ -1,8 +1,7 @@
 // An exam as a reader sees it: the pictures, in the second session the map and the findings, and the grades to give.
 
 import { h } from "../dom.js";
-import { findingsTable } from "../findings.js";
-import { typeChip, typeSign } from "../format.js";
+import { findingsTable, regionsOf } from "../findings.js";
 import * as draft from "./draft.js";
 import { Grades } from "./grades.js";
 import { Stopwatch } from "./stopwatch.js";
@@ -66,10 +65,7 @@ export class ExamView {
     const { scene, types, findings } = await this.#desk.exam(this.#standing, signal);
     const [t1, t2] = await pictures;
     const buffers = [t1, t2, map ? await map : emptyMap(t1, scene.grid)];
-    const regions = [
-      ...scene.findings.map((region, k) => ({ ...region, sign: typeSign(findings[k].type), kind: "modic" })),
-      ...scene.other_marrow_lesions.map((region) => ({ ...region, sign: "other", kind: "other" })),
-    ];
+    const regions = regionsOf(scene, findings);
     if (findings) this.#tell(findings, regions, types);
     await this.#viewer.open({ signal, buffers }, { scene, regions, types });
     if (signal.aborted) return;
@@ -81,8 +77,7 @@ export class ExamView {
   /** Shows what the program found. */
   #tell(findings, regions, types) {
     const viewer = this.#viewer;
-    types.forEach(({ value, colour }) => document.documentElement.style.setProperty(`--type-${value}`, `rgb(${colour})`));
-    viewer.controls.legend.replaceChildren(...types.map(({ value, name }) => h("li", {}, typeChip(value === 4 ? "indeterminate" : String(value), name))));
+    viewer.controls.explain(types);
     const choose = (index) => {
       table.select?.(index);
       viewer.select(index, regions[index]);

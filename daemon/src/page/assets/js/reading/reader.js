@@ -2,6 +2,7 @@
 
 import { h, isTyping } from "../dom.js";
 import { time } from "../format.js";
+import { showShortcuts } from "../keys.js";
 import { startTheme } from "../theme.js";
 import { Viewer } from "../viewer.js";
 import { Desk, seat } from "./desk.js";
@@ -46,19 +47,11 @@ function tell(text, isBad = false) {
     h("p", { class: isBad ? "notice bad" : null, role: isBad ? "alert" : "status" }, ...[text].flat()), desk && again));
 }
 
-function showShortcuts() {
-  const names = { ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→" };
-  const rows = [...(view?.shortcuts ?? []), ["?", "This list"]].flatMap(([key, meaning]) => [
-    h("dt", {}, ...key.split(" ").flatMap((k) => [h("kbd", {}, names[k] ?? k), " "])), h("dd", {}, meaning)]);
-  const dialog = find("shortcuts");
-  const close = h("button", { type: "button", class: "primary", onclick: () => dialog.close() }, "Close");
-  dialog.replaceChildren(h("h2", { id: "shortcuts-title" }, "Keyboard"), h("dl", {}, ...rows), close);
-  dialog.showModal();
-}
+const help = () => showShortcuts(find("shortcuts"), [...(view?.shortcuts ?? []), ["?", "This list"]]);
 
 document.addEventListener("keydown", (event) => {
   if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "?") showShortcuts();
+  if (event.key === "?") help();
   else {
     const own = view?.shortcuts.find(([key]) => key.split(" ").includes(event.key));
     const isPress = event.key === "Enter" && event.target.closest("button, a");
@@ -67,7 +60,7 @@ document.addEventListener("keydown", (event) => {
   }
   event.preventDefault();
 });
-find("help").addEventListener("click", showShortcuts);
+find("help").addEventListener("click", help);
 startTheme(find("theme"));
 
 const place = seat();

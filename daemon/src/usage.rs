@@ -6,7 +6,7 @@ use anyhow::Context;
 
 /// CPU time and memory of a process so far.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Usage {
+pub(crate) struct Usage {
     /// User and system time of all threads, s.
     pub cpu_s: f64,
     /// Resident memory, bytes.
@@ -18,7 +18,7 @@ impl Usage {
     ///
     /// # Errors
     /// There is no such process, or no /proc.
-    pub(super) fn of(pid: u32) -> anyhow::Result<Usage> {
+    pub(crate) fn of(pid: u32) -> anyhow::Result<Usage> {
         let path = format!("/proc/{pid}/stat");
         let text = fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
         parse(&text).with_context(|| format!("{path} has an unknown form"))
@@ -26,7 +26,7 @@ impl Usage {
 }
 
 /// The name, in parentheses, may hold anything; what follows it is numbers (proc(5), fields 3 and on).
-fn parse(stat: &str) -> Option<Usage> {
+pub(crate) fn parse(stat: &str) -> Option<Usage> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
     let ticks = field(14)? + field(15)?;
