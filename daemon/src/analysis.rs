@@ -89,7 +89,12 @@ impl Analyser {
             Some(folder) => Segmenter::load(folder, &runtime)?,
             None => Segmenter::shipped(&runtime)?,
         };
-        Ok(Analyser { segmenter, study: config.study.clone(), modic: config.modic.clone() })
+        Ok(Self::of(segmenter, config))
+    }
+
+    /// With these networks.
+    pub fn of(segmenter: Segmenter, config: &Config) -> Analyser {
+        Analyser { segmenter, study: config.study.clone(), modic: config.modic.clone() }
     }
 
     /// The networks in use.
@@ -190,8 +195,8 @@ impl Analyser {
         let mut hasher = Sha256::new();
         let settings = (env!("CARGO_PKG_VERSION"), &self.study, &self.modic);
         hasher.update(serde_json::to_vec(&settings).map_err(std::io::Error::other)?);
-        for (_, _, digest) in self.segmenter.bundles() {
-            hasher.update(digest);
+        for identity in self.segmenter.identities() {
+            hasher.update(identity);
         }
         for series in [&pair.t1, &pair.t2] {
             let mut files: Vec<&Path> = series.slices.iter().map(|s| s.path.as_path()).collect();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{deliver, modic, pacs, page, receive, segment, study};
+use crate::{bundles, deliver, modic, pacs, page, receive, segment, study};
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,9 @@ pub enum ConfigError {
     /// A value of the section `[page]` makes no sense.
     #[error(transparent)]
     Page(#[from] page::ConfigError),
+    /// A value of the section `[bundles]` makes no sense.
+    #[error(transparent)]
+    Bundles(#[from] bundles::ConfigError),
     /// A value makes no sense.
     #[error("{key}: {problem}")]
     Value {
@@ -62,9 +65,12 @@ pub struct Config {
     /// at the first start.
     #[serde(default)]
     pub site_key_file: Option<PathBuf>,
-    /// Holds `vertebrae/` and `modic/` to be used instead of the bundles inside the program.
+    /// Holds `vertebrae/` and `modic/` to be used whatever else there is; then the networks can't be updated.
     #[serde(default)]
     pub bundles_dir: Option<PathBuf>,
+    /// Updating the networks.
+    #[serde(default)]
+    pub bundles: bundles::Config,
     /// Receiving.
     #[serde(default)]
     pub receive: receive::Config,
@@ -123,6 +129,7 @@ impl Config {
             state_dir,
             site_key_file: None,
             bundles_dir: None,
+            bundles: bundles::Config::default(),
             receive: receive::Config::default(),
             study: study::Config::default(),
             segment: segment::Config::default(),
@@ -162,6 +169,7 @@ impl Config {
         self.mqtt.validate()?;
         pacs::validate(&self.pacs)?;
         self.page.validate()?;
+        self.bundles.validate()?;
         let worker = &self.worker;
         if !(0.0..=3600.0).contains(&worker.quiet_period_s) {
             return value("worker.quiet_period_s", "must be between 0 and 3600");
@@ -207,6 +215,7 @@ mod tests {
             ("state_dir = '/s'\n[modic]\nlow_below = 1.2", "low_below"),
             ("state_dir = '/s'\n[segment]\nthreads = 99", "segment.threads"),
             ("state_dir = '/s'\n[page]\nbind = '192.0.2.1:80'", "page.tls"),
+            ("state_dir = '/s'\n[bundles]\npublic_keys = ['RWQ']", "bundles.public_keys"),
             ("state_dir = '/s'\n[segment]\nkernels = 'mmx'", "this CPU has portable"),
         ] {
             std::fs::write(&path, text).unwrap();

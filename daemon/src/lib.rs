@@ -7,6 +7,7 @@
 pub mod agreement;
 pub mod analysis;
 pub mod broker;
+pub mod bundles;
 pub mod cli;
 mod codes;
 pub mod config;

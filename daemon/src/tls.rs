@@ -1,16 +1,18 @@
-//! TLS, as a client towards brokers and PACS and for the page's server: by rustls with ring, versions 1.2 and 1.3; files are PEM.
+//! TLS, as a client towards brokers, PACS and web servers and for the page's server: by rustls with ring, versions 1.2 and 1.3; files are PEM.
 //!
 //! Certificates are verified by rustls and its own webpki (0.103); the webpki 0.102 in rumqttc's dependencies, which has
 //! advisories, only gives its error enum a variant.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
 
 /// A table `tls` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +87,42 @@ impl Tls {
             .with_client_auth_cert(chain, key)
             .map_err(refused("the client certificate", certificate))
     }
+
+    /// Reads the files, for ureq.
+    fn of_ureq(&self) -> Result<TlsConfig, TlsError> {
+        let chain = |path: &Path| -> Result<Vec<Certificate<'static>>, TlsError> {
+            let chain = certificates(path)?;
+            Ok(chain.iter().map(|der| Certificate::from_der(der).to_owned()).collect())
+        };
+        let mut builder = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .unversioned_rustls_crypto_provider(crypto())
+            .root_certs(RootCerts::new_with_certs(&chain(&self.ca_file)?));
+        if let (Some(certificate), Some(path)) = (&self.client_cert_file, &self.client_key_file) {
+            let text = std::fs::read(path).map_err(PemError::Io).map_err(pem("a key", path))?;
+            let key = PrivateKey::from_pem(&text)
+                .map_err(|_| pem("a key", path)(PemError::NoItemsFound))?;
+            builder =
+                builder.client_cert(Some(ClientCert::new_with_certs(&chain(certificate)?, key)));
+        }
+        Ok(builder.build())
+    }
+}
+
+/// A client over HTTP, over HTTPS alone where there is TLS: each step takes `timeout` at most, and no redirect is followed.
+pub(crate) fn http_client(timeout: Duration, tls: Option<&Tls>) -> Result<ureq::Agent, TlsError> {
+    let mut config = ureq::Agent::config_builder()
+        .timeout_connect(Some(timeout))
+        .timeout_send_body(Some(timeout))
+        .timeout_recv_response(Some(timeout))
+        .timeout_recv_body(Some(timeout))
+        .max_redirects(0)
+        .proxy(None)
+        .http_status_as_error(false);
+    if let Some(tls) = tls {
+        config = config.tls_config(tls.of_ureq()?).https_only(true);
+    }
+    Ok(config.build().into())
 }
 
 /// What encrypts.

@@ -16,6 +16,7 @@ const GOLDEN_AGREEMENT: f64 = 0.995;
 /// One network that was verified when it was loaded.
 pub struct Bundle {
     manifest: Manifest,
+    identity: String,
     network: Network,
 }
 
@@ -40,12 +41,16 @@ impl Bundle {
     }
 
     /// Verifies a bundle's three files and makes it ready.
-    pub(crate) fn verify(
+    ///
+    /// # Errors
+    /// As of [`Bundle::load`], but for the files themselves.
+    pub fn verify(
         manifest: &str,
         onnx: &[u8],
         golden: &[u8],
         runtime: &Runtime,
     ) -> Result<Bundle, BundleError> {
+        let identity = sha256(manifest.as_bytes());
         let manifest = Manifest::parse(manifest)?;
         check_digest(&manifest, "network.onnx", onnx, &manifest.sha256)?;
         check_digest(&manifest, "golden.bin", golden, &manifest.golden_sha256)?;
@@ -54,7 +59,7 @@ impl Bundle {
         let input = &manifest.input;
         let network = Network::parse(onnx, input.channels.len(), input.size_multiple, runtime)
             .map_err(|cause| runtime_error(&manifest, "parsing the network", cause))?;
-        let mut bundle = Bundle { manifest, network };
+        let mut bundle = Bundle { manifest, identity, network };
         let agreement = case.agreement(bundle.run(case.input.view())?.view());
         if agreement < GOLDEN_AGREEMENT {
             return Err(BundleError::GoldenDiffers {
@@ -82,6 +87,12 @@ impl Bundle {
     /// What identifies the network in results: the SHA-256 of its ONNX file, lower-case hex.
     pub fn digest(&self) -> &str {
         &self.manifest.sha256
+    }
+
+    /// What identifies the bundle as a whole: the SHA-256 of its manifest, which holds the digests of the other files.
+    /// Two bundles may differ in nothing but a threshold there.
+    pub fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// Runs one slice `[channel, row, column]`, normalised as the manifest says, with pixels of
@@ -127,10 +138,14 @@ fn check_digest(
     bytes: &[u8],
     expected: &str,
 ) -> Result<(), BundleError> {
-    let found: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let found = sha256(bytes);
     if found == expected {
         return Ok(());
     }
     let (bundle, expected) = (manifest.name.clone(), expected.to_owned());
     Err(BundleError::Digest { bundle, file, found, expected })
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }

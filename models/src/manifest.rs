@@ -13,7 +13,7 @@ pub(crate) const MAX_SIDE: usize = 2048;
 pub struct Manifest {
     /// The bundle's name, `vertebrae` or `modic`.
     pub name: String,
-    /// Its version, for people; the digest is what results refer to.
+    /// Its version; the digest is what results refer to.
     pub version: String,
     /// SHA-256 of `network.onnx`, lower-case hex.
     pub sha256: String,
@@ -70,7 +70,10 @@ pub struct Output {
 
 impl Manifest {
     /// Reads and checks a manifest.
-    pub(crate) fn parse(text: &str) -> Result<Manifest, BundleError> {
+    ///
+    /// # Errors
+    /// It isn't TOML as described here, or contradicts itself.
+    pub fn parse(text: &str) -> Result<Manifest, BundleError> {
         let manifest: Manifest = toml::from_str(text).map_err(BundleError::Manifest)?;
         let problem = if manifest.input.channels.is_empty() {
             Some("input.channels is empty".to_owned())

@@ -1,6 +1,6 @@
 //! The bundles that ship inside the program, so that a box has working ones whatever its disk holds.
 
-use crate::{Bundle, BundleError, Runtime};
+use crate::{Bundle, BundleError, Manifest, Runtime};
 
 /// Which of the two networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,16 +21,28 @@ macro_rules! files {
     };
 }
 
+impl Shipped {
+    /// Manifest, network and golden case.
+    fn files(self) -> (&'static str, &'static [u8], &'static [u8]) {
+        match self {
+            Shipped::Vertebrae => files!("vertebrae"),
+            Shipped::Modic => files!("modic"),
+        }
+    }
+
+    /// What its manifest says; the network isn't looked at.
+    pub fn manifest(self) -> Manifest {
+        Manifest::parse(self.files().0).expect("the tests load both")
+    }
+}
+
 impl Bundle {
     /// Loads and verifies a shipped bundle.
     ///
     /// # Errors
     /// The golden case comes out otherwise on this machine.
     pub fn shipped(which: Shipped, runtime: &Runtime) -> Result<Bundle, BundleError> {
-        let (manifest, onnx, golden) = match which {
-            Shipped::Vertebrae => files!("vertebrae"),
-            Shipped::Modic => files!("modic"),
-        };
+        let (manifest, onnx, golden) = which.files();
         Bundle::verify(manifest, onnx, golden, runtime)
     }
 }

@@ -14,7 +14,8 @@ pub struct Daemon {
     pub page_port: u16,
     /// Its state folder.
     pub state: PathBuf,
-    config: PathBuf,
+    /// Its configuration.
+    pub config: PathBuf,
     log_level: &'static str,
     process: Option<Running>,
 }

@@ -6,7 +6,9 @@
 
 mod brokers;
 mod browser;
+mod bundles;
 mod certificates;
+mod commands;
 mod contract;
 mod daemon;
 mod dashboards;
@@ -23,7 +25,11 @@ mod telegraf;
 
 pub use brokers::{Client, ShippedBroker, shipped_settings};
 pub use browser::browser;
+pub use bundles::{
+    Releaser, change, flip_bit, modicd_bundle, set, sha256, unsigned_bundle,
+};
 pub use certificates::Certificates;
+pub use commands::{answers, ask, end_of};
 pub use daemon::Daemon;
 pub use dashboards::{dashboards_file, dashboards_folder, grafana_dashboards, queries};
 pub use exams::{Defect, Exam, dataset_exam};

@@ -200,6 +200,15 @@ pub struct HttpsProxy {
 impl HttpsProxy {
     /// Starts one that passes on to a port of 127.0.0.1.
     pub fn start(folder: &Path, certificates: &Certificates, to: u16) -> HttpsProxy {
+        Self::start_with(folder, certificates, &format!("proxy_pass http://127.0.0.1:{to};"))
+    }
+
+    /// Starts one that serves the files of `files`.
+    pub fn of_files(folder: &Path, certificates: &Certificates, files: &Path) -> HttpsProxy {
+        Self::start_with(folder, certificates, &format!("root {};", files.display()))
+    }
+
+    fn start_with(folder: &Path, certificates: &Certificates, location: &str) -> HttpsProxy {
         std::fs::create_dir_all(folder).expect("the test's folder is writable");
         let port = free_port();
         let Certificates { authority, server, server_key, .. } = certificates;
@@ -207,12 +216,12 @@ impl HttpsProxy {
             .map(|kind| format!("{kind}_temp_path {};\n", folder.join(kind).display()))
             .concat();
         let text = format!(
-            "daemon off;\npid {pid};\nerror_log stderr;\nevents {{}}\n\
+            "daemon off;\nuser root;\npid {pid};\nerror_log stderr;\nevents {{}}\n\
              http {{\naccess_log off;\nclient_max_body_size 64m;\n{temporary}\
              server {{\nlisten 127.0.0.1:{port} ssl;\n\
              ssl_certificate {server};\nssl_certificate_key {server_key};\n\
              ssl_client_certificate {authority};\nssl_verify_client on;\n\
-             location / {{ proxy_pass http://127.0.0.1:{to}; }}\n}}\n}}\n",
+             location / {{ {location} }}\n}}\n}}\n",
             pid = folder.join("pid").display(),
             server = server.display(),
             server_key = server_key.display(),

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod analyze;
+mod bundle;
 mod check;
 mod demo;
 mod evaluate;
@@ -56,6 +57,8 @@ enum Command {
     Phantom(phantom::Args),
     /// Look into network bundles: what runs as what on this machine.
     Model(model::Args),
+    /// Update the networks: stage, activate, go back.
+    Bundle(bundle::Args),
     /// Ask the configured PACS whether they answer, or send results there.
     Pacs(pacs::Args),
     /// Print the address of the page with the token that opens it.
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Agreement(args) => agreement::run(args),
         Command::Phantom(args) => phantom::run(args),
         Command::Model(args) => model::run(args),
+        Command::Bundle(args) => bundle::run(args),
         Command::Pacs(args) => pacs::run(args),
         Command::PageUrl(args) => page_url::run(args),
         Command::Schema(args) => schema::run(args),

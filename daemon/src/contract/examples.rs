@@ -5,9 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::Published;
+use crate::bundles::{Network, Reason};
 use crate::deliver::alarm::{Alarm, AlarmState};
+use crate::deliver::bundle::{BundleSlot, BundleSource, BundleState, RefusedBundle};
 use crate::deliver::commands::{
-    Check, CommandState, CommandStatus, CommandType, LogLevel, SelfTest, StudyRerun, Verbosity,
+    BundleActivate, BundleRollback, BundleStage, Check, CommandState, CommandStatus, CommandType,
+    LogLevel, SelfTest, Sha256Hex, StudyRerun, Verbosity,
 };
 use crate::deliver::payload::{EventBody, Health, Info, Metrics, OutboxHealth, Status};
 use crate::deliver::topics::schema;
@@ -15,7 +18,7 @@ use crate::deliver::{Envelope, EventId, HealthReason, Identity, TimePrecision};
 use crate::domain::{Endplate, EndplateSide, Level, StudyRef};
 use crate::modic::{Composition, Config, Finding, OtherMarrowLesion, Third};
 use crate::report::{BundleUsed, DiscSummary, FindingBody, LIMITS, LevelSeen};
-use crate::study::{Reason, SeriesRefusal, Weighting};
+use crate::study::{self, SeriesRefusal, Weighting};
 
 const DIGEST: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0";
 
@@ -96,6 +99,39 @@ pub(super) fn alarm() -> Alarm {
     Alarm { alarm, state: AlarmState::Raised, since, what_to_do: alarm.what_to_do() }
 }
 
+pub(super) fn bundle() -> BundleState {
+    let slot = |version: &str, source| BundleSlot {
+        version: version.to_owned(),
+        sha256: DIGEST.to_owned(),
+        source,
+    };
+    BundleState {
+        name: Network::Modic,
+        active: slot("0.5.0", BundleSource::Disk),
+        on_probation: true,
+        staged: Some(slot("0.5.1", BundleSource::Disk)),
+        previous: Some(slot("0.4.1", BundleSource::Program)),
+        refused: Some(RefusedBundle { version: "0.5.1".to_owned(), reason: Reason::TooSlow }),
+    }
+}
+
+pub(super) fn bundle_stage() -> BundleStage {
+    let url = "https://updates.example/modic-0.5.1.tar".to_owned();
+    BundleStage { expires: expires(), url, sha256: digest() }
+}
+
+pub(super) fn bundle_activate() -> BundleActivate {
+    BundleActivate { expires: expires(), name: Network::Modic, sha256: digest() }
+}
+
+pub(super) fn bundle_rollback() -> BundleRollback {
+    BundleRollback { expires: expires(), name: Network::Modic }
+}
+
+fn digest() -> Sha256Hex {
+    Sha256Hex::try_from(DIGEST.to_owned()).expect("a digest")
+}
+
 pub(super) fn study_rerun() -> StudyRerun {
     StudyRerun { expires: expires(), study_ref: study_ref() }
 }
@@ -171,7 +207,7 @@ fn finding_body() -> FindingBody {
         numbering_confidence: 0.75,
         quality: vec!["age_unknown".to_owned()],
         fat_suppressed_series: vec!["stir".to_owned()],
-        refused_series: vec![refused(1, Weighting::Other, Reason::Localizer)],
+        refused_series: vec![refused(1, Weighting::Other, study::Reason::Localizer)],
         levels: [Level::S1, Level::L5, Level::L4, Level::L3, Level::L2, Level::L1].map(seen).into(),
         discs: vec![DiscSummary {
             disc,

@@ -34,7 +34,7 @@ pub struct Document {
 struct Published<B> {
     #[serde(flatten)]
     envelope: Envelope<B>,
-    /// Position in this box's order of messages, from 1; absent on `info`, `health` and `alarm`, which tell a state.
+    /// Position in this box's order of messages, from 1; absent on `info`, `health`, `alarm` and `bundle`, which tell a state.
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
     /// Whether it was, or may have been, sent before.
@@ -77,9 +77,18 @@ pub fn documents() -> Vec<Document> {
             &["alarm/{alarm}"],
             x::state(schema::ALARM, x::alarm()),
         ),
+        Document::enveloped(
+            "bundle",
+            schema::BUNDLE,
+            &["bundle/{name}/state"],
+            x::state(schema::BUNDLE, x::bundle()),
+        ),
         request("command.study.rerun", &["cmd/study.rerun/{id}"], &x::study_rerun()),
         request("command.self-test", &["cmd/self-test/{id}"], &x::self_test()),
         request("command.log.level", &["cmd/log.level/{id}"], &x::log_level()),
+        request("command.bundle.stage", &["cmd/bundle.stage/{id}"], &x::bundle_stage()),
+        request("command.bundle.activate", &["cmd/bundle.activate/{id}"], &x::bundle_activate()),
+        request("command.bundle.rollback", &["cmd/bundle.rollback/{id}"], &x::bundle_rollback()),
         Document::enveloped(
             "command_status",
             schema::COMMAND_STATUS,
@@ -181,6 +190,7 @@ mod tests {
             ("latest/finding", "finding"),
             ("finding/0123456789abcdef", "finding"),
             ("alarm/outbox_full", "alarm"),
+            ("bundle/modic/state", "bundle"),
             ("cmd/log.level/x", "command.log.level"),
             ("cmd/reboot/x/status", "command_status"),
         ] {

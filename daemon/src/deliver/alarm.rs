@@ -14,6 +14,7 @@ coded_enum! {
     HealthReason, what_to_do: "What it means and what can be done about it, for a person.",
     OutboxFull "outbox_full" "The broker has been out of reach for long and the outbox is full. Studies wait, nothing is lost. Bring the broker or the network back.";
     AnalysisError "analysis_error" "An analysis ended in an error and is tried again. The journal names the study and the cause.";
+    BundleWentBack "bundle_went_back" "A network's new bundle failed its first exams or can't be loaded, and the box uses another by itself. bundle/{name}/state says why; activate a newer one, or roll back to stay with the one in use.";
     PacsQueueUnreadable "pacs_queue_unreadable" "What waits for the PACS can't be read. Check the disk under state_dir.";
 }
 

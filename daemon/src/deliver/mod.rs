@@ -6,6 +6,7 @@
 //! anything about a patient into a topic, a payload or the log.
 
 pub mod alarm;
+pub mod bundle;
 pub mod commands;
 pub mod config;
 pub mod home_assistant;

@@ -4,6 +4,7 @@
 //! it is retained, is in the table of the README. No identifier of a patient may become part of one.
 
 use super::alarm::HealthReason;
+use crate::bundles::Network;
 use crate::domain::StudyRef;
 
 /// Version of the topics and payloads as a whole.
@@ -28,6 +29,8 @@ pub mod schema {
     pub const FINDING: &str = "modicd.finding/1";
     /// Body: [`Alarm`](crate::deliver::alarm::Alarm).
     pub const ALARM: &str = "modicd.alarm/1";
+    /// Body: [`BundleState`](crate::deliver::bundle::BundleState).
+    pub const BUNDLE: &str = "modicd.bundle/1";
 }
 
 /// The values on [`Topics::availability`]: plain text, no JSON.
@@ -150,6 +153,11 @@ impl Topics {
         self.under(&format!("alarm/{alarm}"))
     }
 
+    /// Which bundles of a network are active, staged and previous; retained.
+    pub fn bundle_state(&self, network: Network) -> String {
+        self.under(&format!("bundle/{network}/state"))
+    }
+
     /// A filter for the requests to this box.
     pub fn commands(&self) -> String {
         self.under("cmd/+/+")
@@ -200,6 +208,7 @@ mod tests {
             (topics.finding(&study_ref), "finding/0123456789abcdef"),
             (topics.latest_finding(), "latest/finding"),
             (topics.alarm(HealthReason::OutboxFull), "alarm/outbox_full"),
+            (topics.bundle_state(Network::Modic), "bundle/modic/state"),
         ];
         for (topic, suffix) in expected {
             assert_eq!(topic, format!("modic/v1/mercy/mr-1/{suffix}"));

@@ -104,8 +104,12 @@ impl Member {
             bundles: super::exams::bundles().into_iter().map(|b| (b.name, b.sha256)).collect(),
             limits: [("max_associations", 16), ("max_object_bytes", 256 << 20)].into(),
         };
-        let feeds =
-            Feeds { info, health: self.health.subscribe(), metrics: self.metrics.subscribe() };
+        let feeds = Feeds {
+            info: watch::Sender::new(info).subscribe(),
+            bundles: watch::Sender::new(Vec::new()).subscribe(),
+            health: self.health.subscribe(),
+            metrics: self.metrics.subscribe(),
+        };
         let (identity, outbox) = (self.identity.clone(), Arc::clone(&self.outbox));
         Ok(Delivery::new(&self.config, identity, outbox, Arc::clone(&self.desk), feeds)?)
     }

@@ -1,21 +1,19 @@
 //! A DICOMweb server: instances stored by STOW-RS (PS3.18, 10.5), one a request.
 
 use std::path::Path;
-use std::time::Duration;
 
 use base64::Engine;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use ureq::http::Response;
-use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, Body, RequestBuilder};
 
 use super::config::Web;
 use super::connection::sop_uids;
 use super::{Destination, SendError};
 use crate::hex::hex;
-use crate::store::files::{FileError, first_line};
-use crate::tls::{Tls, certificates, crypto};
+use crate::store::files::first_line;
+use crate::tls::http_client;
 
 /// Longest answer that is read, bytes.
 const MAX_RESPONSE: u64 = 1 << 20;
@@ -36,7 +34,7 @@ impl Stow {
     /// A file can't be read.
     pub(super) fn new(to: &Destination, web: &Web) -> Result<Stow, SendError> {
         Ok(Stow {
-            agent: agent(to.timeout(), web.tls.as_ref())?,
+            agent: http_client(to.timeout(), web.tls.as_ref())?,
             url: format!("{}/studies", web.url.trim_end_matches('/')),
             authorization: authorization(web)?,
         })
@@ -113,31 +111,6 @@ fn outcome(body: &[u8], sop_instance_uid: &str) -> Result<(), SendError> {
     Err(reason.map_or(SendError::Unconfirmed, |reason| SendError::Status(reason as u16)))
 }
 
-fn agent(timeout: Duration, tls: Option<&Tls>) -> Result<Agent, SendError> {
-    let mut config = Agent::config_builder()
-        .timeout_connect(Some(timeout))
-        .timeout_send_body(Some(timeout))
-        .timeout_recv_response(Some(timeout))
-        .timeout_recv_body(Some(timeout))
-        .max_redirects(0)
-        .proxy(None)
-        .http_status_as_error(false);
-    if let Some(tls) = tls {
-        let mut builder = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .unversioned_rustls_crypto_provider(crypto())
-            .root_certs(RootCerts::new_with_certs(&chain(&tls.ca_file)?));
-        if let (Some(certificate), Some(key)) = (&tls.client_cert_file, &tls.client_key_file) {
-            let pem = std::fs::read(key).map_err(FileError::during("read the key in", key))?;
-            let key = PrivateKey::from_pem(&pem).map_err(unreachable)?;
-            builder =
-                builder.client_cert(Some(ClientCert::new_with_certs(&chain(certificate)?, key)));
-        }
-        config = config.tls_config(builder.build()).https_only(true);
-    }
-    Ok(config.build().into())
-}
-
 fn authorization(web: &Web) -> Result<Option<String>, SendError> {
     if let Some(file) = &web.token_file {
         return Ok(Some(format!("Bearer {}", first_line(file)?)));
@@ -147,11 +120,6 @@ fn authorization(web: &Web) -> Result<Option<String>, SendError> {
     };
     let both = format!("{username}:{}", first_line(file)?);
     Ok(Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(both))))
-}
-
-fn chain(path: &Path) -> Result<Vec<Certificate<'static>>, SendError> {
-    let chain = certificates(path)?;
-    Ok(chain.iter().map(|der| Certificate::from_der(der).to_owned()).collect())
 }
 
 #[cfg(test)]

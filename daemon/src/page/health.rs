@@ -31,7 +31,7 @@ impl Overview {
         let mut health = sources.health.borrow().clone();
         health.outbox = sources.outbox.health(SystemTime::now());
         Overview {
-            info: sources.info.clone(),
+            info: sources.info.borrow().clone(),
             reasons: health.reasons.iter().map(|(reason, _)| words::health(reason)).collect(),
             health,
             metrics: sources.metrics.borrow().clone(),

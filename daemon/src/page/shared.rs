@@ -25,7 +25,7 @@ pub(crate) struct Sources {
     /// What waits for the broker.
     pub outbox: Arc<Outbox>,
     /// Versions and limits.
-    pub info: Info,
+    pub info: watch::Receiver<Info>,
     /// How the box is.
     pub health: watch::Receiver<Health>,
     /// What it counted.

@@ -12,7 +12,7 @@ mod normalise;
 
 pub use config::{Config, MAX_THREADS};
 pub use marrow::{MarrowError, MarrowField};
-pub use networks::Segmenter;
+pub use networks::{Segmenter, check_contract};
 
 use ndarray::Array3;
 

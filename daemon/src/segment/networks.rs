@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use modic_models::{Bundle, BundleError, Normalisation, Runtime, Shipped};
+use modic_models::{Bundle, BundleError, Manifest, Normalisation, Runtime, Shipped};
 use ndarray::{Array2, Array3, ArrayView3, Axis, Zip, s, stack};
 
 use super::{MarrowField, SegmentError, Segmentation, anatomy, normalise};
@@ -41,20 +41,22 @@ impl Segmenter {
         Self::new(load("vertebrae")?, load("modic")?)
     }
 
-    fn new(vertebrae: Bundle, modic: Bundle) -> Result<Segmenter, BundleError> {
-        expect(&vertebrae, &["t1"], &["background", "vertebra", "s1", "disc", "canal"])?;
-        expect(&modic, &["t1-1", "t1", "t1+1", "t2-1", "t2", "t2+1"], &["modic"])?;
-        for (bundle, normalisation) in
-            [(&vertebrae, Normalisation::Local), (&modic, Normalisation::Marrow)]
-        {
-            if bundle.manifest().input.normalisation != normalisation {
-                return Err(contract(bundle, format!("normalisation must be {normalisation:?}")));
-            }
-        }
+    /// These two networks.
+    ///
+    /// # Errors
+    /// One isn't what this stage was written for, see [`check_contract`].
+    pub fn new(vertebrae: Bundle, modic: Bundle) -> Result<Segmenter, BundleError> {
+        check_contract(Shipped::Vertebrae, vertebrae.manifest())?;
+        check_contract(Shipped::Modic, modic.manifest())?;
         Ok(Segmenter { vertebrae, modic })
     }
 
-    /// Name, version and digest of both bundles, for results and for the cache's key.
+    /// What identifies both bundles as a whole, for the cache's key.
+    pub fn identities(&self) -> [&str; 2] {
+        [self.vertebrae.identity(), self.modic.identity()]
+    }
+
+    /// Name, version and digest of both bundles, for results.
     pub fn bundles(&self) -> [(&str, &str, &str); 2] {
         [&self.vertebrae, &self.modic]
             .map(|b| (b.manifest().name.as_str(), b.manifest().version.as_str(), b.digest()))
@@ -239,20 +241,30 @@ fn softmax(mut logits: Array3<f32>) -> Array3<f32> {
     logits
 }
 
-/// Checks that a bundle is the one this stage was written for.
-fn expect(bundle: &Bundle, channels: &[&str], classes: &[&str]) -> Result<(), BundleError> {
-    let manifest = bundle.manifest();
-    if manifest.input.channels != channels {
-        return Err(contract(bundle, format!("input.channels must be {channels:?}")));
-    }
-    if manifest.output.classes != classes {
-        return Err(contract(bundle, format!("output.classes must be {classes:?}")));
-    }
-    Ok(())
-}
-
-fn contract(bundle: &Bundle, problem: String) -> BundleError {
-    BundleError::Contract { bundle: bundle.manifest().name.clone(), problem }
+/// Checks that a bundle's manifest is that of the network this stage was written for.
+///
+/// # Errors
+/// Channels, classes or normalisation are others.
+pub fn check_contract(which: Shipped, manifest: &Manifest) -> Result<(), BundleError> {
+    let (channels, classes, normalisation): (&[&str], &[&str], _) = match which {
+        Shipped::Vertebrae => {
+            (&["t1"], &["background", "vertebra", "s1", "disc", "canal"], Normalisation::Local)
+        }
+        Shipped::Modic => {
+            let channels = &["t1-1", "t1", "t1+1", "t2-1", "t2", "t2+1"];
+            (channels, &["modic"], Normalisation::Marrow)
+        }
+    };
+    let problem = if manifest.input.channels != channels {
+        format!("input.channels must be {channels:?}")
+    } else if manifest.output.classes != classes {
+        format!("output.classes must be {classes:?}")
+    } else if manifest.input.normalisation != normalisation {
+        format!("normalisation must be {normalisation:?}")
+    } else {
+        return Ok(());
+    };
+    Err(BundleError::Contract { bundle: manifest.name.clone(), problem })
 }
 
 #[cfg(test)]

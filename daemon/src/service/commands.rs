@@ -6,9 +6,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::analysis::Analyser;
+use super::networks;
+use crate::bundles::{self, UpdateError};
 use crate::config::Config;
-use crate::deliver::commands::{Check, Command, CommandState, Desk, LogLevel, Request};
+use crate::deliver::commands::{
+    BundleActivate, BundleRollback, BundleStage, Check, Command, CommandState, Desk, LogLevel,
+    Request,
+};
 use crate::domain::StudyRef;
 use crate::logging;
 use crate::store::{Index, write_atomically};
@@ -20,6 +24,7 @@ type Carried = Result<Vec<Check>, (&'static str, Vec<Check>)>;
 pub struct Executor {
     pub config: Config,
     pub index: Index,
+    pub bundles: Arc<bundles::Store>,
     pub desk: Arc<Desk>,
     pub waiting: mpsc::Receiver<Command>,
 }
@@ -34,13 +39,14 @@ impl Executor {
             };
             let Some(command) = command else { return };
             let (config, index) = (self.config.clone(), self.index.clone());
-            let desk = Arc::clone(&self.desk);
+            let (desk, bundles) = (Arc::clone(&self.desk), Arc::clone(&self.bundles));
             let done = tokio::task::spawn_blocking(move || {
                 desk.answer(&command, CommandState::Running, None, Vec::new())?;
-                let (state, reason, checks) = match carry_out(&command.request, &config, &index) {
-                    Ok(checks) => (CommandState::Succeeded, None, checks),
-                    Err((reason, checks)) => (CommandState::Failed, Some(reason), checks),
-                };
+                let (state, reason, checks) =
+                    match carry_out(&command.request, &config, &index, &bundles) {
+                        Ok(checks) => (CommandState::Succeeded, None, checks),
+                        Err((reason, checks)) => (CommandState::Failed, Some(reason), checks),
+                    };
                 desk.answer(&command, state, reason, checks)
             });
             match done.await {
@@ -52,16 +58,38 @@ impl Executor {
     }
 }
 
-fn carry_out(request: &Request, config: &Config, index: &Index) -> Carried {
+fn carry_out(
+    request: &Request,
+    config: &Config,
+    index: &Index,
+    bundles: &bundles::Store,
+) -> Carried {
     match request {
         Request::StudyRerun(rerun) => run_again(&rerun.study_ref, index),
-        Request::SelfTest(_) => self_test(config, index),
+        Request::SelfTest(_) => self_test(config, index, bundles),
         Request::LogLevel(LogLevel { level, for_s, .. }) => {
             let time = Duration::from_secs((*for_s).into());
             logging::set_for(*level, time).map_err(|error| failed("log_level", error))?;
             Ok(Vec::new())
         }
+        Request::BundleStage(BundleStage { url, sha256, .. }) => {
+            update(|| bundles.stage(&bundles::fetch(url, Some(sha256), &config.bundles)?).map(drop))
+        }
+        Request::BundleActivate(BundleActivate { name, sha256, .. }) => {
+            update(|| bundles.activate(*name, Some(sha256)).map(drop))
+        }
+        Request::BundleRollback(BundleRollback { name, .. }) => {
+            update(|| bundles.roll_back(*name).map(drop))
+        }
     }
+}
+
+/// The worker takes up what was changed before its next study.
+fn update(change: impl FnOnce() -> Result<(), UpdateError>) -> Carried {
+    change().map(|()| Vec::new()).map_err(|error| {
+        let reason = error.reason.as_str();
+        failed(reason, format!("{:#}", anyhow::Error::from(error)))
+    })
 }
 
 fn run_again(study_ref: &StudyRef, index: &Index) -> Carried {
@@ -72,14 +100,13 @@ fn run_again(study_ref: &StudyRef, index: &Index) -> Carried {
     }
 }
 
-fn self_test(config: &Config, index: &Index) -> Carried {
+fn self_test(config: &Config, index: &Index, bundles: &bundles::Store) -> Carried {
     let probe = config.state_dir.join("self-test");
-    let networks = Analyser::new(config.bundles_dir.as_deref(), config).map(drop);
     let written = write_atomically(&probe, b"self-test")
         .map_err(anyhow::Error::from)
         .and_then(|()| Ok(std::fs::remove_file(&probe)?));
     let checks = vec![
-        check("networks", networks),
+        check("networks", networks::check(config, bundles)),
         check("state_dir", written),
         check("index", index.studies().map(drop)),
     ];

@@ -7,7 +7,7 @@
 //! {state_dir}/results/{study_ref}/r0001/  one folder a revision  {state_dir}/outbox/   messages
 //! {state_dir}/site.key                  unless one is configured {state_dir}/pacs/     what waits for it
 //! {state_dir}/page.token                likewise               {state_dir}/reading/  reading lists
-//! {state_dir}/commands.json             what was asked for
+//! {state_dir}/commands.json             what was asked for     {state_dir}/bundles/  other networks
 //! ```
 //!
 //! Promises: what is found on disk at start is taken up again, whatever the last run was doing when it
@@ -16,6 +16,7 @@
 pub(crate) mod announce;
 mod commands;
 mod intake;
+mod networks;
 mod site_key;
 mod worker;
 
@@ -27,11 +28,10 @@ use anyhow::Context;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::analysis::Analyser;
+use crate::bundles;
 use crate::config::Config;
 use crate::deliver::commands::Desk;
 use crate::deliver::mqtt::Feeds;
-use crate::deliver::payload::Info;
 use crate::deliver::{Delivery, Identity, Outbox};
 use crate::metrics::{self, CertificateFile, Counts, Exporter};
 use crate::pacs::Pacs;
@@ -43,6 +43,7 @@ use crate::store::{Index, ResultStore};
 use announce::Announcer;
 use commands::Executor;
 use intake::Intake;
+use networks::Networks;
 use worker::Worker;
 
 /// A daemon whose ports are open and whose files are in order, ready to run.
@@ -71,7 +72,7 @@ impl Service {
             tokio::task::spawn_blocking(move || open(&prepared).map(|p| (p, prepared)))
                 .await
                 .context("opening the state folder ended in a panic")??;
-        let Parts { key, store, index, results, outbox, pacs, analyser, counts } = parts;
+        let Parts { key, store, index, results, outbox, pacs, bundles, networks, counts } = parts;
 
         let identity = Identity::new(&config.mqtt.device, config.mqtt.time_precision);
         let topics = config.mqtt.topics()?;
@@ -81,18 +82,7 @@ impl Service {
             Arc::clone(&outbox),
             config.mqtt.retain_findings,
         ));
-        let info = Info {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            typing: config.modic.typing_version.clone(),
-            bundles: analyser.bundles().into_iter().map(|b| (b.name, b.sha256)).collect(),
-            limits: [
-                ("max_associations", config.receive.max_associations as u64),
-                ("max_object_bytes", config.receive.max_object_bytes),
-            ]
-            .into(),
-        };
         let (health_sender, health) = watch::channel(Default::default());
-        counts.use_bundles(&analyser.bundles());
         let read = metrics::Sources {
             index: index.clone(),
             outbox: Arc::clone(&outbox),
@@ -103,20 +93,29 @@ impl Service {
             certificates: CertificateFile::all(&config),
             started: SystemTime::now(),
         };
-        let exporter =
-            Arc::new(Exporter::new(counts.clone(), read, &identity.boot_id, &info.typing));
+        let exporter = Arc::new(Exporter::new(
+            counts.clone(),
+            read,
+            &identity.boot_id,
+            &config.modic.typing_version,
+        ));
         let sources = page::Sources {
             index: index.clone(),
             results: results.clone(),
             quiet_period: Duration::from_secs_f64(config.worker.quiet_period_s),
             outbox: Arc::clone(&outbox),
-            info: info.clone(),
+            info: networks.info(),
             health: health.clone(),
             metrics: exporter.subscribe(),
             exporter: Arc::clone(&exporter),
         };
         let page = page::Server::bind(&config.page, &config.state_dir, &key, sources).await?;
-        let feeds = Feeds { info, health, metrics: exporter.subscribe() };
+        let feeds = Feeds {
+            info: networks.info(),
+            bundles: networks.states(),
+            health,
+            metrics: exporter.subscribe(),
+        };
         let ledger = config.state_dir.join("commands.json");
         let allow = &config.mqtt.commands.allow;
         let (desk, waiting) =
@@ -124,7 +123,8 @@ impl Service {
         let desk = Arc::new(desk);
         let delivery = Delivery::new(&config.mqtt, identity, outbox, Arc::clone(&desk), feeds)?
             .counted_by(counts.clone());
-        let executor = Executor { config: config.clone(), index: index.clone(), desk, waiting };
+        let executor =
+            Executor { config: config.clone(), index: index.clone(), bundles, desk, waiting };
         let intake = Intake::new(index.clone(), Arc::clone(&announcer), counts.clone());
         let sink: Arc<dyn InstanceSink> = Arc::new(intake);
         let commitments = pacs.awaits_commitment().then(|| Arc::clone(&pacs) as _);
@@ -139,7 +139,7 @@ impl Service {
         let worker = Worker {
             config: config.worker.clone(),
             study: config.study.clone(),
-            analyser,
+            networks,
             store: Arc::clone(&store),
             index,
             results,
@@ -231,7 +231,8 @@ struct Parts {
     results: ResultStore,
     outbox: Arc<Outbox>,
     pacs: Arc<Pacs>,
-    analyser: Analyser,
+    bundles: Arc<bundles::Store>,
+    networks: Networks,
     counts: Counts,
 }
 
@@ -260,8 +261,10 @@ fn open(config: &Config) -> anyhow::Result<Parts> {
         unreadable = done.unreadable,
         "The index agrees with the files."
     );
-    let analyser = Analyser::new(config.bundles_dir.as_deref(), config)?;
-    Ok(Parts { key, store, index, results, outbox, pacs, analyser, counts })
+    let bundles = Arc::new(bundles::Store::new(config)?);
+    bundles.process_begins();
+    let networks = Networks::load(config, Arc::clone(&bundles), counts.clone())?;
+    Ok(Parts { key, store, index, results, outbox, pacs, bundles, networks, counts })
 }
 
 fn instance_files(store: &InstanceStore) -> anyhow::Result<Vec<InstanceFile>> {

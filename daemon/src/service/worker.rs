@@ -5,7 +5,6 @@
 //! (by its fingerprint) and the same event identifiers.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,7 +14,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::announce::{Announcer, refused_series};
-use crate::analysis::{Analyser, Analysis, Prepared, Refused};
+use super::networks::Networks;
+use crate::analysis::{Analysis, Refused};
 use crate::config::WorkerConfig;
 use crate::deliver::alarm::Reasons;
 use crate::deliver::payload::{EventBody, Health, Status};
@@ -35,7 +35,7 @@ const ANALYSIS_FAILED: &str = "analysis_failed";
 pub(super) struct Worker {
     pub config: WorkerConfig,
     pub study: study::Config,
-    pub analyser: Analyser,
+    pub networks: Networks,
     pub store: Arc<InstanceStore>,
     pub index: Index,
     pub results: ResultStore,
@@ -82,6 +82,7 @@ impl Worker {
             if stop.is_cancelled() {
                 break;
             }
+            self.networks.follow();
             if let Err(error) = self.work_on(study_ref) {
                 if error.downcast_ref::<IndexError>().is_some_and(IndexError::needs_reopening) {
                     return Err(error);
@@ -97,6 +98,7 @@ impl Worker {
                 tracing::error!(%study_ref, error = format!("{error:#}"), "A study waits: it failed.");
             }
         }
+        self.networks.follow();
         self.tell_health(reasons)
     }
 
@@ -131,7 +133,7 @@ impl Worker {
         let body = EventBody::StudyReceived { instances: files.len() };
         self.announcer.study(study_ref, generation, None, body)?;
         self.counts.studies_received.inc();
-        let prepared = match self.analyser.prepare(&files)? {
+        let prepared = match self.networks.analyser().prepare(&files)? {
             Ok(prepared) => prepared,
             Err(refused) => return self.reject(study_ref, generation, refused),
         };
@@ -141,7 +143,7 @@ impl Worker {
         let cached = known.is_some();
         let result = match known {
             Some(result) => result,
-            None => match self.analyse(&prepared)? {
+            None => match self.networks.analyse(&prepared)? {
                 Ok(analysis) => self.keep(study_ref, &analysis)?,
                 Err(refused) => return self.reject(study_ref, generation, refused),
             },
@@ -155,13 +157,6 @@ impl Worker {
             self.counts.cache_hits.inc();
         }
         Ok(Outcome::Completed { revision, fingerprint })
-    }
-
-    /// A panic of a codec or the runtime is an error of this study, not the end of the daemon.
-    fn analyse(&mut self, prepared: &Prepared) -> anyhow::Result<Result<Analysis, Refused>> {
-        let analyser = &mut self.analyser;
-        let analysed = catch_unwind(AssertUnwindSafe(|| analyser.analyse(prepared, &mut || {})));
-        Ok(analysed.map_err(|_| anyhow::anyhow!("the analysis ended in a panic"))??)
     }
 
     /// Writes a result as the study's next revision.
@@ -267,6 +262,9 @@ impl Worker {
             reasons.push(HealthReason::PacsQueueUnreadable);
             Default::default()
         });
+        if self.networks.went_back() {
+            reasons.push(HealthReason::BundleWentBack);
+        }
         let queue = self.index.studies()?.iter().filter(|(_, r)| r.has_work()).count() as u64;
         self.reasons.update(&reasons, SystemTime::now());
         let reasons = self.reasons.clone();

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::bundles::Network;
 use crate::codes::coded_enum;
 use crate::domain::StudyRef;
 
@@ -33,6 +34,9 @@ coded_enum! {
     StudyRerun "study.rerun" "Analyse a study again. A result of the same input, networks and thresholds is published again as it is.";
     SelfTest "self-test" "Load and verify the networks, write to the disk, read the index.";
     LogLevel "log.level" "Log more or less for a time.";
+    BundleStage "bundle.stage" "Fetch a network's bundle over HTTPS, verify it and keep it to be activated.";
+    BundleActivate "bundle.activate" "Use the staged bundle of a network from the next exam on, if it verifies and is fast enough.";
+    BundleRollback "bundle.rollback" "Use the previous bundle of a network again from the next exam on.";
 }
 
 coded_enum! {
@@ -78,6 +82,67 @@ pub struct LogLevel {
     pub for_s: u32,
 }
 
+/// The payload on `cmd/bundle.stage/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BundleStage {
+    /// It isn't carried out after this, RFC 3339 in UTC; at most a day ahead.
+    pub expires: String,
+    /// Where the package is; https only.
+    #[schemars(regex(pattern = "^https://"))]
+    pub url: String,
+    /// SHA-256 of the package, a tar archive.
+    pub sha256: Sha256Hex,
+}
+
+/// The payload on `cmd/bundle.activate/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BundleActivate {
+    /// It isn't carried out after this, RFC 3339 in UTC; at most a day ahead.
+    pub expires: String,
+    /// The network.
+    pub name: Network,
+    /// SHA-256 of the network's ONNX file, which must be the staged one.
+    pub sha256: Sha256Hex,
+}
+
+/// The payload on `cmd/bundle.rollback/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BundleRollback {
+    /// It isn't carried out after this, RFC 3339 in UTC; at most a day ahead.
+    pub expires: String,
+    /// The network.
+    pub name: Network,
+}
+
+/// A SHA-256 in lower-case hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+pub struct Sha256Hex(#[schemars(regex(pattern = "^[0-9a-f]{64}$"))] String);
+
+impl TryFrom<String> for Sha256Hex {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Sha256Hex, &'static str> {
+        let digit = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+        if text.len() == 64 && text.bytes().all(digit) {
+            Ok(Sha256Hex(text))
+        } else {
+            Err("a SHA-256 has 64 lower-case hexadecimal digits")
+        }
+    }
+}
+
+impl std::ops::Deref for Sha256Hex {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 /// How much is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -110,6 +175,9 @@ pub enum Request {
     StudyRerun(StudyRerun),
     SelfTest(SelfTest),
     LogLevel(LogLevel),
+    BundleStage(BundleStage),
+    BundleActivate(BundleActivate),
+    BundleRollback(BundleRollback),
 }
 
 impl Request {
@@ -121,11 +189,21 @@ impl Request {
             CommandType::StudyRerun => serde_json::from_slice(payload).map(Request::StudyRerun),
             CommandType::SelfTest => serde_json::from_slice(payload).map(Request::SelfTest),
             CommandType::LogLevel => serde_json::from_slice(payload).map(Request::LogLevel),
+            CommandType::BundleStage => serde_json::from_slice(payload).map(Request::BundleStage),
+            CommandType::BundleActivate => {
+                serde_json::from_slice(payload).map(Request::BundleActivate)
+            }
+            CommandType::BundleRollback => {
+                serde_json::from_slice(payload).map(Request::BundleRollback)
+            }
         };
         match parsed {
             Ok(Request::LogLevel(LogLevel { for_s, .. }))
                 if !(1..=MAX_LOG_LEVEL_S).contains(&for_s) =>
             {
+                Err(Refusal::Malformed)
+            }
+            Ok(Request::BundleStage(BundleStage { url, .. })) if !url.starts_with("https://") => {
                 Err(Refusal::Malformed)
             }
             parsed => parsed.map_err(|_| Refusal::Malformed),
@@ -135,7 +213,10 @@ impl Request {
     fn expires(&self) -> Result<SystemTime, Refusal> {
         let (Request::StudyRerun(StudyRerun { expires, .. })
         | Request::SelfTest(SelfTest { expires })
-        | Request::LogLevel(LogLevel { expires, .. })) = self;
+        | Request::LogLevel(LogLevel { expires, .. })
+        | Request::BundleStage(BundleStage { expires, .. })
+        | Request::BundleActivate(BundleActivate { expires, .. })
+        | Request::BundleRollback(BundleRollback { expires, .. })) = self;
         humantime::parse_rfc3339(expires).map_err(|_| Refusal::Malformed)
     }
 }
@@ -207,6 +288,19 @@ mod tests {
         }
         let study = r#"{"expires":"x","study_ref":"../../etc"}"#;
         assert!(Request::parse(CommandType::StudyRerun, study.as_bytes()).is_err());
+        let digest = "0f".repeat(32);
+        for (url, sha256) in [
+            ("http://example/x.tar", digest.clone()),
+            ("file:///etc/passwd", digest.clone()),
+            ("https://example/x.tar", digest.to_uppercase()),
+            ("https://example/x.tar", digest[1..].to_owned()),
+        ] {
+            let stage = format!(r#"{{"expires":"x","url":"{url}","sha256":"{sha256}"}}"#);
+            let refused = Request::parse(CommandType::BundleStage, stage.as_bytes());
+            assert_eq!(refused, Err(Refusal::Malformed), "{stage}");
+        }
+        let other = format!(r#"{{"expires":"x","name":"spleen","sha256":"{digest}"}}"#);
+        assert!(Request::parse(CommandType::BundleActivate, other.as_bytes()).is_err());
         let later = Request::SelfTest(SelfTest { expires: "tomorrow".to_owned() });
         assert_eq!(later.expires(), Err(Refusal::Malformed));
     }

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Seq,
+    bundle::BundleState,
     commands::Desk,
     config::Config,
     home_assistant,
@@ -41,8 +42,10 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// What delivery publishes beside the outbox.
 #[derive(Debug, Clone)]
 pub struct Feeds {
-    /// Published at each connect.
-    pub info: Info,
+    /// Published at each connect and when it changes.
+    pub info: watch::Receiver<Info>,
+    /// Likewise, those of the networks that it names.
+    pub bundles: watch::Receiver<Vec<BundleState>>,
     /// Published at each connect, when status or reasons change, and every 60 s.
     pub health: watch::Receiver<Health>,
     /// Published every 30 s.
@@ -81,7 +84,7 @@ impl Delivery {
         feeds: Feeds,
     ) -> Result<Delivery, DeliveryError> {
         let topics = config.topics().map_err(super::ConfigError::from)?;
-        let discovery = home_assistant::discovery(config, &topics, &feeds.info);
+        let discovery = home_assistant::discovery(config, &topics, &feeds.info.borrow());
         let seconds = Duration::from_secs;
         Ok(Delivery {
             options: Options::new(config, &topics)?,

@@ -18,6 +18,7 @@ use super::{
     link::{self, Client, Happened, QueueFull},
     window::Window,
 };
+use crate::bundles::Network;
 use crate::deliver::{
     HealthReason, Seq, TimePrecision,
     alarm::{Alarm, AlarmState},
@@ -72,6 +73,7 @@ enum State {
     Info,
     Health,
     Alarm(HealthReason),
+    Bundle(Network),
     Discovery,
 }
 
@@ -114,6 +116,8 @@ impl<'a> Session<'a> {
         let (client, mut event_loop) = link::open(options, window.room() + BESIDE_WINDOW);
         let outbox = Arc::clone(&delivery.outbox);
         let mut health = delivery.feeds.health.clone();
+        let mut info = delivery.feeds.info.clone();
+        let mut bundles = delivery.feeds.bundles.clone();
         let mut metrics_due = every(METRICS_EVERY);
         let mut health_due = every(HEALTH_EVERY);
         let mut session = Session {
@@ -150,6 +154,8 @@ impl<'a> Session<'a> {
                     }
                     () = outbox.filled() => {}
                     Ok(()) = health.changed() => session.note_health(&health.borrow_and_update()),
+                    Ok(()) = info.changed() => session.note_change([State::Info]),
+                    Ok(()) = bundles.changed() => session.note_change(Network::ALL.iter().copied().map(State::Bundle)),
                     _ = health_due.tick() => { session.stale.insert(State::Health); }
                     _ = metrics_due.tick() => kept = session.publish_metrics(),
                 }
@@ -216,6 +222,7 @@ impl<'a> Session<'a> {
                 self.stale = BTreeSet::from([State::Availability, State::Info, State::Health]);
                 // The ones that don't stand too: an earlier process may have left them raised.
                 self.stale.extend(HealthReason::ALL.iter().copied().map(State::Alarm));
+                self.stale.extend(Network::ALL.iter().copied().map(State::Bundle));
                 self.stale.extend(self.delivery.discovery.as_ref().map(|_| State::Discovery));
             }
             Happened::Sent { packet_id } => self.window.sent(packet_id),
@@ -261,6 +268,14 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Publishes states again.
+    fn note_change(&mut self, states: impl IntoIterator<Item = State>) {
+        // All are told once the connection is open.
+        if self.phase == Phase::Open {
+            self.stale.extend(states);
+        }
+    }
+
     /// Publishes what there is room for, and moves a shutdown on.
     async fn advance(&mut self) -> Result<(), SessionError> {
         if self.window.oldest_wait() >= ACKNOWLEDGED_WITHIN {
@@ -300,7 +315,10 @@ impl<'a> Session<'a> {
                     (topics.availability(), availability::ONLINE.into())
                 }
                 State::Availability => (topics.availability(), availability::STOPPED.into()),
-                State::Info => (topics.info(), self.state(schema::INFO, &self.delivery.feeds.info)),
+                State::Info => {
+                    let info = self.delivery.feeds.info.borrow().clone();
+                    (topics.info(), self.state(schema::INFO, &info))
+                }
                 State::Health => {
                     let mut health = self.delivery.feeds.health.borrow().clone();
                     health.outbox = self.delivery.outbox.health(SystemTime::now());
@@ -309,6 +327,12 @@ impl<'a> Session<'a> {
                     (topics.health(), payload)
                 }
                 State::Alarm(reason) => (topics.alarm(reason), self.alarm(reason)),
+                State::Bundle(network) => {
+                    let bundles = self.delivery.feeds.bundles.borrow().clone();
+                    let of = bundles.into_iter().find(|state| state.name == network);
+                    let Some(state) = of else { continue };
+                    (topics.bundle_state(network), self.state(schema::BUNDLE, &state))
+                }
                 State::Discovery => {
                     let Some(discovery) = &self.delivery.discovery else { continue };
                     discovery.clone()

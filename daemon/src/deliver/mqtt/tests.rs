@@ -46,7 +46,12 @@ impl Running {
         let (health, health_feed) = watch::channel(Health::default());
         let (metrics, metrics_feed) = watch::channel(Metrics::default());
         let info = Info { version: "1.2.3".to_owned(), ..Info::default() };
-        let feeds = Feeds { info, health: health_feed, metrics: metrics_feed };
+        let feeds = Feeds {
+            info: watch::Sender::new(info).subscribe(),
+            bundles: watch::Sender::new(Vec::new()).subscribe(),
+            health: health_feed,
+            metrics: metrics_feed,
+        };
         let identity = Identity::new(&config.device, config.time_precision);
         let topics = config.topics().unwrap();
         let ledger = dir.join("commands.json");

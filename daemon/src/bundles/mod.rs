@@ -1,0 +1,57 @@
+//! The networks' bundles on the box: which of them is in use, and how another takes its place.
+//!
+//! Owns `{state_dir}/bundles/`: a folder for each bundle, named by the digest of its manifest, and `state.json`, which
+//! says for each network what is active, staged and previous. Promises:
+//! - There is always a bundle that works: the active one is verified when it is loaded, else the previous one is taken, else
+//!   the one inside the program.
+//! - Nothing is taken that a trusted key hasn't signed, that isn't newer than all that was active, or that doesn't compute
+//!   here what it did where it was made.
+//! - A bundle's folder is whole and on disk before `state.json` names it, and a switch is the renaming of that one file. So
+//!   a power cut leaves the old state or the new one.
+//!
+//! The daemon and the command line may work on it at once: who changes something holds a lock on the file `lock`. Nothing here
+//! runs exams; the service tells when one begins and ends ([`Store::analysis_begins`]).
+
+mod config;
+mod fetch;
+mod keys;
+mod package;
+mod reason;
+mod speed;
+mod state;
+mod store;
+#[cfg(test)]
+mod testing;
+
+use modic_models::Shipped;
+
+pub use config::{Config, ConfigError};
+pub use fetch::fetch;
+pub use package::Package;
+pub use reason::{Reason, UpdateError};
+pub use state::{Kept, Refused, Slot, Slots, State};
+pub use store::{Ended, InUse, Store};
+
+use crate::codes::coded_enum;
+
+coded_enum! {
+    /// A network, by the name of its bundles.
+    Network, what_it_is: "What it does, for a person.",
+    Vertebrae "vertebrae" "Network 1: vertebral bodies, S1, discs and canal on T1.";
+    Modic "modic" "Network 2: Modic changes on T1 and T2.";
+}
+
+impl Network {
+    /// The network of this name, if there is one.
+    pub fn named(name: &str) -> Option<Network> {
+        Self::ALL.iter().copied().find(|network| network.as_str() == name)
+    }
+
+    /// Its bundle inside the program.
+    pub fn shipped(self) -> Shipped {
+        match self {
+            Network::Vertebrae => Shipped::Vertebrae,
+            Network::Modic => Shipped::Modic,
+        }
+    }
+}
