@@ -50,10 +50,7 @@ pub fn unsigned_bundle(folder: &Path, network: &str, version: &str) -> PathBuf {
         std::fs::copy(shipped.join(name), bundle.join(name)).expect("it is in the sources");
     }
     change(&bundle, "network.onnx", |onnx| onnx.extend(metadata("version", version)));
-    let manifest = bundle.join("manifest.toml");
-    let text = std::fs::read_to_string(&manifest).expect("it was copied");
-    set(&bundle, "version", &format!("{:?}", version));
-    assert_ne!(std::fs::read_to_string(&manifest).ok(), Some(text), "the version is another");
+    set(&bundle, "version", &format!("{version:?}"));
     bundle
 }
 

@@ -25,9 +25,7 @@ mod telegraf;
 
 pub use brokers::{Client, ShippedBroker, shipped_settings};
 pub use browser::browser;
-pub use bundles::{
-    Releaser, change, flip_bit, modicd_bundle, set, sha256, unsigned_bundle,
-};
+pub use bundles::{Releaser, change, flip_bit, modicd_bundle, set, sha256, unsigned_bundle};
 pub use certificates::Certificates;
 pub use commands::{answers, ask, end_of};
 pub use daemon::Daemon;

@@ -83,7 +83,10 @@ fn an_update_comes_over_the_air_is_used_proves_itself_and_is_taken_back() {
     );
     let mut daemon = Daemon::start(folder.path(), broker.port, &sections);
     let before = subscriber.wait_for("/bundle/modic/state", 1, LIMIT);
-    assert_eq!((&before["active"]["source"], &before["name"]), (&"program".into(), &"modic".into()));
+    assert_eq!(
+        (&before["active"]["source"], &before["name"]),
+        (&"program".into(), &"modic".into())
+    );
     let shipped = before["active"]["sha256"].as_str().unwrap().to_owned();
     assert_eq!(subscriber.wait_for("/info", 1, LIMIT)["bundles"]["modic"], *shipped);
     let exam = Exam::small(&folder.path().join("exam"), 31);

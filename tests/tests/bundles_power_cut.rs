@@ -6,9 +6,26 @@ use std::process::{Command, Output};
 
 use modicd_tests::{Daemon, Releaser, modicd_bundle};
 
-/// What changes files or makes changes durable.
-const CHANGES: &str = "mkdir,mkdirat,rename,renameat,renameat2,unlink,unlinkat,rmdir,fsync,fdatasync,\
-                       write,pwrite64,copy_file_range,ftruncate,chmod,fchmod,fchmodat";
+/// The system calls that change files or make changes durable.
+const CHANGES: [&str; 17] = [
+    "mkdir",
+    "mkdirat",
+    "rename",
+    "renameat",
+    "renameat2",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "fsync",
+    "fdatasync",
+    "write",
+    "pwrite64",
+    "copy_file_range",
+    "ftruncate",
+    "chmod",
+    "fchmod",
+    "fchmodat",
+];
 
 /// A box that doesn't run.
 struct Machine {
@@ -81,44 +98,48 @@ fn a_power_cut_before_any_change_leaves_a_working_bundle() {
     machine.done(&["stage", &old]);
     machine.done(&["activate", "modic"]);
 
-    for (arguments, before, after, repeated) in [
-        (["stage", new.as_str()], "0.5.0", "0.5.0", ""),
-        (["activate", "modic"], "0.5.0", "0.6.0", "nothing_staged"),
-        (["rollback", "modic"], "0.6.0", "0.5.0", ""),
+    for (arguments, before, after, repeated, least) in [
+        (["stage", new.as_str()], "0.5.0", "0.5.0", "", 20),
+        (["activate", "modic"], "0.5.0", "0.6.0", "nothing_staged", 4),
+        (["rollback", "modic"], "0.6.0", "0.5.0", "", 4),
     ] {
         let start = folder.path().join(format!("before-{}", arguments[0]));
         copy(&machine.state, &start);
         assert!(machine.active().contains(before));
         let mut cuts = 0;
-        loop {
-            machine.reset(&start);
-            let inject = format!("inject={CHANGES}:signal=SIGKILL:when={}", cuts + 1);
-            let trace = format!("trace={CHANGES}");
-            let cut = machine.traced(&["-o", "/dev/null", "-e", &trace, "-e", &inject], &arguments);
-            if cut.status.success() {
-                break;
-            }
-            cuts += 1;
-            let active = machine.active();
-            assert!(active.contains(before) || active.contains(after), "cut {cuts}: {active}");
-            let switched = !active.contains(before);
-            let again = if switched { None } else { Some(machine.run(&arguments)) };
-            if let Some(again) = again.filter(|again| !again.status.success()) {
+        for call in CHANGES {
+            // strace counts each system call by itself. With the question mark it may be one that this CPU doesn't have.
+            for nth in 1.. {
+                machine.reset(&start);
+                let inject = format!("inject=?{call}:signal=SIGKILL:when={nth}");
+                let trace = format!("trace=?{call}");
+                let options = ["-o", "/dev/null", "-e", &trace, "-e", &inject];
+                if machine.traced(&options, &arguments).status.success() {
+                    break;
+                }
+                cuts += 1;
+                let active = machine.active();
+                let what = format!("{arguments:?} cut before {call} {nth}");
+                assert!(active.contains(before) || active.contains(after), "{what}: {active}");
+                let again = machine.run(&arguments);
                 let errors = String::from_utf8_lossy(&again.stderr);
-                panic!("{arguments:?} after cut {cuts}: {errors}");
+                let switched = !active.contains(before);
+                if switched && !repeated.is_empty() {
+                    assert!(errors.contains(repeated), "{what}: {errors}");
+                } else {
+                    assert!(again.status.success(), "{what}: {errors}");
+                }
+                if switched && arguments[0] == "rollback" {
+                    machine.done(&arguments);
+                }
+                assert!(machine.active().contains(after), "{what}");
+                // What the cut left is gone: there are two bundles, the state and the lock.
+                let left = std::fs::read_dir(machine.state.join("bundles")).unwrap().count();
+                assert!(left <= 4, "{left} names, {what}");
             }
-            if switched && !repeated.is_empty() {
-                let errors = machine.run(&arguments).stderr;
-                assert!(String::from_utf8_lossy(&errors).contains(repeated));
-            }
-            assert!(machine.active().contains(after), "cut {cuts}");
-            // What a cut left is gone: folders of what is active, staged and previous, the state and the lock.
-            let left = std::fs::read_dir(machine.state.join("bundles")).unwrap().count();
-            let folders = if arguments[0] == "stage" { 2 } else { 2 };
-            assert!(left <= folders + 2, "{left} names after cut {cuts}");
         }
         println!("{}: cut {cuts} times", arguments[0]);
-        assert!(cuts >= 4, "{arguments:?} was cut {cuts} times only");
+        assert!(cuts >= least, "{arguments:?} was cut {cuts} times only");
         assert!(machine.active().contains(after));
     }
 }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use modicd_tests::{
-    Broker, Daemon, Exam, Subscriber, answers, ask, end_of, eventually, storescu,
-};
+use modicd_tests::{Broker, Daemon, Exam, Subscriber, answers, ask, end_of, eventually, storescu};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
