@@ -19,8 +19,9 @@ fn trusting(releaser: &Releaser) -> String {
 /// A configuration of a box that doesn't run.
 fn configuration(folder: &Path, text: &str) -> PathBuf {
     let (config, state) = (folder.join("modicd.toml"), folder.join("state"));
-    std::fs::create_dir_all(&state).unwrap();
-    std::fs::write(&config, format!("state_dir = {state:?}\n{text}")).unwrap();
+    std::fs::create_dir_all(&state).expect("the test's folder is writable");
+    std::fs::write(&config, format!("state_dir = {state:?}\n{text}"))
+        .expect("the test's folder is writable");
     config
 }
 
@@ -29,7 +30,7 @@ fn done(config: &Path, arguments: &[&str]) -> String {
     let output = modicd_bundle(config, arguments);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Does something that must be refused with a code.
@@ -41,7 +42,7 @@ fn refused(config: &Path, arguments: &[&str], code: &str) {
 }
 
 fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
+    path.to_str().expect("a test's folder is UTF-8")
 }
 
 /// The newest state of network 2 that a subscriber knows.
@@ -55,8 +56,9 @@ fn wait_for_state(subscriber: &Subscriber, what: &str, is: impl Fn(&Value) -> bo
 
 /// The digest of network 2 in a finding.
 fn network_of(finding: &Value) -> &str {
-    let bundles = finding["bundles"].as_array().unwrap();
-    bundles.iter().find(|b| b["name"] == "modic").unwrap()["sha256"].as_str().unwrap()
+    let mut bundles = finding["bundles"].as_array().into_iter().flatten();
+    let network = bundles.find(|bundle| bundle["name"] == "modic");
+    network.and_then(|bundle| bundle["sha256"].as_str()).expect("a finding names its networks")
 }
 
 #[test]
