@@ -142,6 +142,15 @@ fn an_update_comes_over_the_air_is_used_proves_itself_and_is_taken_back() {
     assert_ne!(second["fingerprint"], first["fingerprint"]);
     ask(&broker, "self-test", "a", "", &[]);
     assert_eq!(end_of(&subscriber, "self-test", "a").1["state"], "succeeded");
+    let out = folder.path().join("out");
+    let analysed = std::process::Command::new(Daemon::program())
+        .args(["analyze", text(&exam.folder), "--out", text(&out)])
+        .args(["--config", text(&daemon.config)])
+        .status();
+    assert!(analysed.is_ok_and(|status| status.success()));
+    let study = std::fs::read_dir(&out).unwrap().next().unwrap().unwrap().path();
+    let finding = std::fs::read_to_string(study.join("finding.json")).unwrap();
+    assert!(finding.contains(&network), "analyze uses what the daemon uses");
 
     // Proven after three exams, over a restart.
     assert_eq!(state(&subscriber)["on_probation"], true);
@@ -298,6 +307,34 @@ fn a_bundle_that_takes_the_daemon_down_twice_is_given_up() {
     done(&daemon.config, &["activate", "modic"]);
     eventually(LIMIT, "the alarm's end", || (alarms().last()?["state"] == "cleared").then_some(()));
     assert_eq!(state(&subscriber)["active"]["version"], "0.5.1");
+}
+
+#[test]
+fn a_bundle_that_fails_two_analyses_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let releaser = Releaser::new(folder.path(), "release");
+    // So fine that a field of view beyond the usual has more pixels than a network may be given.
+    let fine = unsigned_bundle(folder.path(), "vertebrae", "0.5.0");
+    set(&fine, "pixel_mm", "0.17");
+    releaser.sign(&fine, &[]);
+    let broker = Broker::start(folder.path());
+    let subscriber = Subscriber::start(&broker);
+    let sections = format!("{}max_slowdown = 100", trusting(&releaser));
+    let daemon = Daemon::start(folder.path(), broker.port, &sections);
+    done(&daemon.config, &["stage", text(&fine)]);
+    done(&daemon.config, &["activate", "vertebrae"]);
+    let states = || subscriber.on("/bundle/vertebrae/state");
+    eventually(LIMIT, "the switch", || {
+        (states().last()?["active"]["version"] == "0.5.0").then_some(())
+    });
+    let exam = Exam::wide(&folder.path().join("exam"), 61);
+    assert!(storescu(daemon.dicom_port, &[], &exam.folder).status.success());
+    subscriber.wait_for("/latest/finding", 1, LIMIT);
+    let last = states().pop().unwrap();
+    assert_eq!(
+        (&last["active"]["source"], &last["refused"]["reason"]),
+        (&"program".into(), &"failed_exams".into())
+    );
 }
 
 #[test]

@@ -9,8 +9,8 @@ use super::{Config, Package, Reason, UpdateError};
 use crate::hex::hex;
 use crate::tls::http_client;
 
-/// For connecting, for the answer's head and for its body.
-const TIMEOUT: Duration = Duration::from_secs(300);
+/// For connecting, for the answer's head and for its body. A stop of the daemon waits for it.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Fetches a tar archive over HTTPS. With `sha256`, in hex, it must be that one. Blocks.
 ///

@@ -23,7 +23,7 @@ mod store;
 #[cfg(test)]
 mod testing;
 
-use modic_models::Shipped;
+use modic_models::{BundleError, Shipped};
 
 pub use config::{Config, ConfigError};
 pub use fetch::fetch;
@@ -32,13 +32,30 @@ pub use reason::{Reason, UpdateError};
 pub use state::{Kept, Refused, Slot, Slots, State};
 pub use store::{Ended, InUse, Store};
 
+use crate::analysis::Analyser;
 use crate::codes::coded_enum;
+use crate::segment::Segmenter;
 
 coded_enum! {
     /// A network, by the name of its bundles.
     Network, what_it_is: "What it does, for a person.",
     Vertebrae "vertebrae" "Network 1: vertebral bodies, S1, discs and canal on T1.";
     Modic "modic" "Network 2: Modic changes on T1 and T2.";
+}
+
+/// The analyser that a daemon of this configuration uses: with the networks of the folder that it names, else with those in
+/// use under its state folder.
+///
+/// # Errors
+/// A bundle of that folder, or one inside the program, doesn't verify.
+pub fn analyser(config: &crate::config::Config) -> Result<Analyser, BundleError> {
+    if let Some(folder) = &config.bundles_dir {
+        return Analyser::new(Some(folder), config);
+    }
+    let store = Store::new(config)?;
+    let load = |network| store.load(network).map(|in_use| in_use.bundle);
+    let segmenter = Segmenter::new(load(Network::Vertebrae)?, load(Network::Modic)?)?;
+    Ok(Analyser::of(segmenter, config))
 }
 
 impl Network {

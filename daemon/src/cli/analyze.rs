@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::table;
 use crate::analysis::Analyser;
+use crate::bundles;
 use crate::config::Config;
 use crate::receive::{InstanceStore, ingest_file, regular_files};
 use crate::report::FINDING_FILE;
@@ -28,7 +29,7 @@ pub struct Args {
     /// Where results are written.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Take thresholds, limits and bundles from this configuration.
+    /// Take thresholds and limits from this configuration, and the networks that its daemon uses.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -47,7 +48,10 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
         }
     }
 
-    let mut analyser = Analyser::new(config.bundles_dir.as_deref(), &config)?;
+    let mut analyser = match args.config {
+        Some(_) => bundles::analyser(&config)?,
+        None => Analyser::new(None, &config)?,
+    };
     let studies = store.list()?;
     let mut refused_studies = 0usize;
     for (study_ref, files) in &studies {

@@ -6,6 +6,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::analysis::Analyser;
+use crate::bundles;
 use crate::config::Config;
 use crate::dataset::Dataset;
 use crate::evaluate::{Options, Report, evaluate};
@@ -26,7 +27,7 @@ pub struct Args {
     /// Only the patients of this split of DATASET/splits.csv (train, val, test).
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// Take thresholds from this configuration, and bundles unless --bundles names others.
+    /// Take thresholds from this configuration, and the networks that its daemon uses unless --bundles names others.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Use the bundles of this folder, which holds vertebrae/ and modic/.
@@ -46,8 +47,10 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<u8> {
     let config = Config::load_or_default(args.config.as_deref())?;
-    let bundles = args.bundles.as_deref().or(config.bundles_dir.as_deref());
-    let mut analyser = Analyser::new(bundles, &config)?;
+    let mut analyser = match (&args.bundles, &args.config) {
+        (None, Some(_)) => bundles::analyser(&config)?,
+        (folder, _) => Analyser::new(folder.as_deref(), &config)?,
+    };
     let other = args.against.as_deref();
     let mut other = other.map(|folder| Analyser::new(Some(folder), &config)).transpose()?;
     let mut dataset = Dataset::open(&args.dataset)?;

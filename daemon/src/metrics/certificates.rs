@@ -28,6 +28,9 @@ impl CertificateFile {
                 files.extend(of_client(&format!("pacs.{}.tls", destination.name), tls));
             }
         }
+        if let Some(tls) = &config.bundles.tls {
+            files.extend(of_client("bundles.tls", tls));
+        }
         if let Some(tls) = &config.page.tls {
             let path = tls.cert_file.clone();
             let key = "page.tls.cert_file".to_owned();

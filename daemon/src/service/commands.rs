@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::networks;
 use crate::bundles::{self, UpdateError};
 use crate::config::Config;
 use crate::deliver::commands::{
@@ -58,28 +57,23 @@ impl Executor {
     }
 }
 
-fn carry_out(
-    request: &Request,
-    config: &Config,
-    index: &Index,
-    bundles: &bundles::Store,
-) -> Carried {
+fn carry_out(request: &Request, config: &Config, index: &Index, store: &bundles::Store) -> Carried {
     match request {
         Request::StudyRerun(rerun) => run_again(&rerun.study_ref, index),
-        Request::SelfTest(_) => self_test(config, index, bundles),
+        Request::SelfTest(_) => self_test(config, index),
         Request::LogLevel(LogLevel { level, for_s, .. }) => {
             let time = Duration::from_secs((*for_s).into());
             logging::set_for(*level, time).map_err(|error| failed("log_level", error))?;
             Ok(Vec::new())
         }
         Request::BundleStage(BundleStage { url, sha256, .. }) => {
-            update(|| bundles.stage(&bundles::fetch(url, Some(sha256), &config.bundles)?).map(drop))
+            update(|| store.stage(&bundles::fetch(url, Some(sha256), &config.bundles)?).map(drop))
         }
         Request::BundleActivate(BundleActivate { name, sha256, .. }) => {
-            update(|| bundles.activate(*name, Some(sha256)).map(drop))
+            update(|| store.activate(*name, Some(sha256)).map(drop))
         }
         Request::BundleRollback(BundleRollback { name, .. }) => {
-            update(|| bundles.roll_back(*name).map(drop))
+            update(|| store.roll_back(*name).map(drop))
         }
     }
 }
@@ -100,13 +94,13 @@ fn run_again(study_ref: &StudyRef, index: &Index) -> Carried {
     }
 }
 
-fn self_test(config: &Config, index: &Index, bundles: &bundles::Store) -> Carried {
+fn self_test(config: &Config, index: &Index) -> Carried {
     let probe = config.state_dir.join("self-test");
     let written = write_atomically(&probe, b"self-test")
         .map_err(anyhow::Error::from)
         .and_then(|()| Ok(std::fs::remove_file(&probe)?));
     let checks = vec![
-        check("networks", networks::check(config, bundles)),
+        check("networks", bundles::analyser(config).map(drop)),
         check("state_dir", written),
         check("index", index.studies().map(drop)),
     ];

@@ -109,12 +109,17 @@ impl Networks {
         self.tell();
     }
 
-    /// Analyses an exam. A panic of a codec or the runtime is an error of this study, not the end of the daemon.
-    pub fn analyse(&mut self, prepared: &Prepared) -> anyhow::Result<Verdict<Analysis>> {
+    /// Analyses an exam, see [`Analyser::analyse`]. A panic of a codec or the runtime is an error of this study, not the end
+    /// of the daemon.
+    pub fn analyse(
+        &mut self,
+        prepared: &Prepared,
+        on_step: &mut dyn FnMut(),
+    ) -> anyhow::Result<Verdict<Analysis>> {
         let in_use: Vec<_> = self.in_use.iter().map(|c| (c.network, c.slot.clone())).collect();
         let noted = self.store.analysis_begins(&in_use);
         let analyser = &mut self.analyser;
-        let analysed = catch_unwind(AssertUnwindSafe(|| analyser.analyse(prepared, &mut || {})));
+        let analysed = catch_unwind(AssertUnwindSafe(|| analyser.analyse(prepared, on_step)));
         if noted {
             self.store.analysis_ended(&in_use, how_it_ended(analysed.as_ref().ok()));
         }
@@ -166,11 +171,7 @@ impl Networks {
     }
 }
 
-/// An analyser with the bundles in use, and which they are.
-pub(super) fn check(config: &Config, store: &Store) -> Result<(), BundleError> {
-    analyser(config, store).map(drop)
-}
-
+/// An analyser with the bundles in use, and which they are; see [`bundles::analyser`].
 fn analyser(config: &Config, store: &Store) -> Result<(Analyser, Vec<Chosen>), BundleError> {
     if config.bundles_dir.is_some() {
         return Ok((Analyser::new(config.bundles_dir.as_deref(), config)?, Vec::new()));

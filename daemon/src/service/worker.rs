@@ -143,7 +143,7 @@ impl Worker {
         let cached = known.is_some();
         let result = match known {
             Some(result) => result,
-            None => match self.networks.analyse(&prepared)? {
+            None => match self.networks.analyse(&prepared, &mut || {})? {
                 Ok(analysis) => self.keep(study_ref, &analysis)?,
                 Err(refused) => return self.reject(study_ref, generation, refused),
             },
