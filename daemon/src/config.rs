@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::tls::Tls;
 use crate::{deliver, modic, pacs, page, receive, segment, study};
 
 /// Why a configuration was refused.
@@ -60,7 +61,7 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Holds the key that study references are derived with. By default `site.key` in `state_dir`, made
     /// at the first start.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::credentials::optional_file")]
     pub site_key_file: Option<PathBuf>,
     /// Holds `vertebrae/` and `modic/` to be used instead of the bundles inside the program.
     #[serde(default)]
@@ -103,6 +104,12 @@ pub struct WorkerConfig {
     pub poll_interval_s: f64,
     /// A study whose analysis brought the daemon down this often is given up.
     pub max_attempts: u32,
+    /// At a stop the study at work may go on for this long before it is broken off, to be done after the next start, s.
+    pub stop_limit_s: f64,
+    /// Without a step forward for this long the daemon counts as hung, and the watchdog isn't fed any more, s.
+    pub stall_after_s: f64,
+    /// After the start analyses wait this long at most for a clock that follows a time server, s. 0: not at all.
+    pub clock_wait_s: f64,
 }
 
 impl Default for WorkerConfig {
@@ -112,6 +119,9 @@ impl Default for WorkerConfig {
             analyse_when_whole: true,
             poll_interval_s: 0.5,
             max_attempts: 3,
+            stop_limit_s: 30.0,
+            stall_after_s: 180.0,
+            clock_wait_s: 60.0,
         }
     }
 }
@@ -151,6 +161,30 @@ impl Config {
         Ok(config)
     }
 
+    /// Every file that holds a secret, by its key.
+    pub fn secret_files(&self) -> Vec<(String, &Path)> {
+        let mut files = vec![
+            ("mqtt.password_file".to_owned(), self.mqtt.password_file.as_deref()),
+            ("page.token_file".to_owned(), self.page.token_file.as_deref()),
+            ("site_key_file".to_owned(), self.site_key_file.as_deref()),
+        ];
+        fn key_of(tls: Option<&Tls>) -> Option<&Path> {
+            tls.and_then(|tls| tls.client_key_file.as_deref())
+        }
+        files.push(("mqtt.tls.client_key_file".to_owned(), key_of(self.mqtt.tls.as_ref())));
+        let page_key = self.page.tls.as_ref().map(|tls| tls.key_file.as_path());
+        files.push(("page.tls.key_file".to_owned(), page_key));
+        for destination in &self.pacs {
+            let key = |file: &str| format!("pacs.{}.{file}", destination.name);
+            files.push((key("tls.client_key_file"), key_of(destination.tls())));
+            if let Some(web) = &destination.web {
+                files.push((key("web.password_file"), web.password_file.as_deref()));
+                files.push((key("web.token_file"), web.token_file.as_deref()));
+            }
+        }
+        files.into_iter().filter_map(|(key, path)| Some((key, path?))).collect()
+    }
+
     /// Checks what the types can't: ranges, and values against each other.
     pub fn check(&self) -> Result<(), ConfigError> {
         let value =
@@ -168,6 +202,15 @@ impl Config {
         }
         if !(0.01..=60.0).contains(&worker.poll_interval_s) {
             return value("worker.poll_interval_s", "must be between 0.01 and 60");
+        }
+        if !(0.0..=60.0).contains(&worker.stop_limit_s) {
+            return value("worker.stop_limit_s", "must be between 0 and 60");
+        }
+        if !(30.0..=3600.0).contains(&worker.stall_after_s) {
+            return value("worker.stall_after_s", "must be between 30 and 3600");
+        }
+        if !(0.0..=3600.0).contains(&worker.clock_wait_s) {
+            return value("worker.clock_wait_s", "must be between 0 and 3600");
         }
         if self.segment.threads > segment::MAX_THREADS {
             return value("segment.threads", &format!("must be at most {}", segment::MAX_THREADS));

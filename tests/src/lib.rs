@@ -1,7 +1,7 @@
 //! What the end-to-end tests share: the built daemon and real peers as child processes.
 //!
 //! Nothing here stands in for a peer: mosquitto, dcmtk, Orthanc and nginx are the programs of the distribution's
-//! packages.
+//! packages. Only systemd's notification socket has a stand-in; the packages' test boots systemd itself.
 //! A test that needs one fails when it is absent; `tests/run` installs them.
 
 mod brokers;
@@ -19,6 +19,8 @@ mod peers;
 mod process;
 mod prometheus;
 mod readers;
+mod service_manager;
+mod support;
 mod telegraf;
 
 pub use brokers::{Client, ShippedBroker, shipped_settings};
@@ -37,4 +39,6 @@ pub use peers::{
 pub use process::{eventually, free_port};
 pub use prometheus::{Prometheus, metrics_in, promtool};
 pub use readers::{SimulatedReader, endplates, simulate};
+pub use service_manager::ServiceManager;
+pub use support::support_bundle;
 pub use telegraf::as_telegraf_would;

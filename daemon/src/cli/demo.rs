@@ -52,7 +52,7 @@ async fn demonstrate(args: Args, folder: &Path) -> anyhow::Result<()> {
     config.mqtt.device = "box".to_owned();
     let latest = config.mqtt.topics()?.latest_finding();
     let ae_title = config.receive.ae_title.clone();
-    let service = Service::start(config).await?;
+    let service = Service::start(config, None).await?;
     let port = service.dicom_address();
     println!("DICOM port on {port}, AE title {ae_title}");
     println!("page on {}", service.page_address_with_token());
@@ -86,7 +86,7 @@ async fn demonstrate(args: Args, folder: &Path) -> anyhow::Result<()> {
         tokio::signal::ctrl_c().await?;
     }
     shutdown.cancel();
-    running.await?
+    running.await?.map(drop)
 }
 
 /// Subscribes and gives the first payload on a topic.

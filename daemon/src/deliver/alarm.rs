@@ -14,6 +14,8 @@ coded_enum! {
     HealthReason, what_to_do: "What it means and what can be done about it, for a person.",
     OutboxFull "outbox_full" "The broker has been out of reach for long and the outbox is full. Studies wait, nothing is lost. Bring the broker or the network back.";
     AnalysisError "analysis_error" "An analysis ended in an error and is tried again. The journal names the study and the cause.";
+    ClockNotSynchronised "clock_not_synchronised" "The clock follows no time server, so times of results may be wrong. Set up NTP (systemd-timesyncd, chrony); on a site without it, set worker.clock_wait_s to 0.";
+    ConfigRefused "config_refused" "A changed configuration could not be taken; the box goes on with the former one. The journal and `modicd check` say why.";
     PacsQueueUnreadable "pacs_queue_unreadable" "What waits for the PACS can't be read. Check the disk under state_dir.";
 }
 

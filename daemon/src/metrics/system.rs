@@ -58,7 +58,7 @@ pub struct Disk {
 
 impl Disk {
     /// Read now.
-    pub(super) fn read(folder: &Path) -> Option<Disk> {
+    pub(crate) fn read(folder: &Path) -> Option<Disk> {
         let stat = rustix::fs::statvfs(folder).ok()?;
         Some(Disk {
             free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
@@ -79,13 +79,13 @@ pub struct Temperature {
 }
 
 /// Where the kernel lists thermal zones.
-pub(super) const THERMAL_ZONES: &str = "/sys/class/thermal";
+pub(crate) const THERMAL_ZONES: &str = "/sys/class/thermal";
 
 /// Most zones of one machine that are reported.
 const MAX_ZONES: usize = 64;
 
 /// Every zone of a folder like [`THERMAL_ZONES`] that tells a temperature.
-pub(super) fn temperatures(zones: &Path) -> Vec<Temperature> {
+pub(crate) fn temperatures(zones: &Path) -> Vec<Temperature> {
     let entries = fs::read_dir(zones).into_iter().flatten().flatten();
     let zone = |entry: fs::DirEntry| {
         let name = entry.file_name();

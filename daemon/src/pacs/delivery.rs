@@ -56,6 +56,14 @@ pub enum PacsError {
     },
 }
 
+/// Reads every file that the configuration of a destination names, as delivery will.
+pub(crate) fn check_files(destination: &Destination) -> Result<(), PacsError> {
+    destination.check_files().map_err(|source| {
+        let name = destination.name.clone();
+        PacsError::Destination { name, source: Box::new(source) }
+    })
+}
+
 impl Pacs {
     /// Opens a queue for each destination in `{state_dir}/pacs/`.
     ///
@@ -68,10 +76,7 @@ impl Pacs {
         counts: &Counts,
     ) -> Result<Pacs, PacsError> {
         let outlet = |destination: &Destination| {
-            destination.check_files().map_err(|source| {
-                let name = destination.name.clone();
-                PacsError::Destination { name, source: Box::new(source) }
-            })?;
+            check_files(destination)?;
             let queue = Queue::open(state_dir.join("pacs").join(&destination.name))?;
             counts.expect_pacs(&destination.name, &SendError::REASONS);
             let (destination, results) = (destination.clone(), results.clone());

@@ -5,17 +5,20 @@
 //! (by its fingerprint) and the same event identifiers.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
+use fail::fail_point;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::announce::{Announcer, refused_series};
-use crate::analysis::{Analyser, Analysis, Prepared, Refused};
+use crate::analysis::{Analyser, Analysis, AnalysisError, Prepared, Refused};
 use crate::config::WorkerConfig;
 use crate::deliver::alarm::Reasons;
 use crate::deliver::payload::{EventBody, Health, Status};
@@ -28,9 +31,14 @@ use crate::report::{FINDING_FILE, FindingBody};
 use crate::store::index::{Attempt, Outcome};
 use crate::store::{Index, IndexError, ResultStore, StoredResult, write_atomically};
 use crate::study::{self, Completeness, Headers};
+use crate::supervision::{Clock, Pulse};
 
 /// Code of `study.failed` when the analysis ended in errors or took the daemon down.
 const ANALYSIS_FAILED: &str = "analysis_failed";
+
+/// How often the system is asked whether its clock is right: while analyses wait for it, and later while it isn't.
+const ASK_CLOCK_AT_START_EVERY: Duration = Duration::from_secs(2);
+const ASK_CLOCK_EVERY: Duration = Duration::from_secs(60);
 
 pub(super) struct Worker {
     pub config: WorkerConfig,
@@ -45,15 +53,26 @@ pub(super) struct Worker {
     /// The generation of each receiving study that was last looked at for being whole.
     pub looked_at: HashMap<StudyRef, u64>,
     pub counts: Counts,
+    /// Beats with every step forward.
+    pub pulse: Pulse,
+    /// Whether a changed configuration was refused.
+    pub config_refused: Arc<AtomicBool>,
+    /// Whether the clock can be trusted, as it was last asked.
+    pub clock: Clock,
     /// What keeps the box from being ok.
     pub reasons: Reasons,
 }
 
 impl Worker {
-    /// Works until `shutdown`; the study at work is finished first.
+    /// Works until `shutdown`; the study at work is finished first, or broken off after `stop_limit_s`.
     pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let pause = Duration::from_secs_f64(self.config.poll_interval_s);
+        self.wait_for_clock(&shutdown).await;
+        let mut asked = Instant::now();
         while !shutdown.is_cancelled() {
+            if self.clock == Clock::Free && asked.elapsed() >= ASK_CLOCK_EVERY {
+                (self.clock, asked) = (Clock::ask().await, Instant::now());
+            }
             let stop = shutdown.clone();
             let round = tokio::task::spawn_blocking(move || {
                 let result = self.round(&stop);
@@ -70,8 +89,32 @@ impl Worker {
         Ok(())
     }
 
+    /// For boxes that boot with a wrong time.
+    async fn wait_for_clock(&mut self, shutdown: &CancellationToken) {
+        let limit = Duration::from_secs_f64(self.config.clock_wait_s);
+        if limit.is_zero() {
+            return;
+        }
+        let began = Instant::now();
+        loop {
+            self.pulse.beat();
+            self.clock = Clock::ask().await;
+            if self.clock != Clock::Free || began.elapsed() >= limit || shutdown.is_cancelled() {
+                return;
+            }
+            if let Err(error) = self.tell_health(vec![HealthReason::ClockNotSynchronised]) {
+                tracing::warn!(%error, "The health can't be told.");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(ASK_CLOCK_AT_START_EVERY) => {}
+            }
+        }
+    }
+
     /// Every study that is due now.
     fn round(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        self.pulse.beat();
         if self.config.analyse_when_whole {
             self.mark_whole_studies()?;
         }
@@ -82,7 +125,8 @@ impl Worker {
             if stop.is_cancelled() {
                 break;
             }
-            if let Err(error) = self.work_on(study_ref) {
+            self.pulse.beat();
+            if let Err(error) = self.work_on(study_ref, stop) {
                 if error.downcast_ref::<IndexError>().is_some_and(IndexError::needs_reopening) {
                     return Err(error);
                 }
@@ -97,10 +141,16 @@ impl Worker {
                 tracing::error!(%study_ref, error = format!("{error:#}"), "A study waits: it failed.");
             }
         }
+        if self.clock == Clock::Free {
+            reasons.push(HealthReason::ClockNotSynchronised);
+        }
+        if self.config_refused.load(Ordering::Relaxed) {
+            reasons.push(HealthReason::ConfigRefused);
+        }
         self.tell_health(reasons)
     }
 
-    fn work_on(&mut self, study_ref: &StudyRef) -> anyhow::Result<()> {
+    fn work_on(&mut self, study_ref: &StudyRef, stop: &CancellationToken) -> anyhow::Result<()> {
         match self.index.begin_attempt(study_ref, self.config.max_attempts)? {
             Attempt::Exhausted { generation } => {
                 tracing::error!(%study_ref, "A study is given up after too many attempts.");
@@ -112,12 +162,19 @@ impl Worker {
                 self.counts.studies_failed.inc();
             }
             Attempt::Begun { generation, .. } => {
-                let outcome = self.attempt(study_ref, generation);
-                if let Err(error) = &outcome
-                    && matches!(error.downcast_ref(), Some(OutboxError::Full { .. }))
-                {
-                    // Not the study's fault: it waits until the broker takes something.
-                    self.index.abandon_attempt(study_ref)?;
+                let outcome = self.attempt(study_ref, generation, stop);
+                if let Err(error) = &outcome {
+                    let is_broken_off =
+                        matches!(error.downcast_ref(), Some(AnalysisError::BrokenOff));
+                    let is_full = matches!(error.downcast_ref(), Some(OutboxError::Full { .. }));
+                    // Not the study's fault: it waits for the next start, or until the broker takes something.
+                    if is_broken_off || is_full {
+                        self.index.abandon_attempt(study_ref)?;
+                    }
+                    if is_broken_off {
+                        tracing::info!(%study_ref, "A study is broken off, to be done after the next start.");
+                        return Ok(());
+                    }
                 }
                 let outcome = outcome?;
                 self.index.finish(study_ref, generation, &outcome)?;
@@ -126,7 +183,12 @@ impl Worker {
         Ok(())
     }
 
-    fn attempt(&mut self, study_ref: &StudyRef, generation: u64) -> anyhow::Result<Outcome> {
+    fn attempt(
+        &mut self,
+        study_ref: &StudyRef,
+        generation: u64,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Outcome> {
         let files = self.files_of(study_ref)?;
         let body = EventBody::StudyReceived { instances: files.len() };
         self.announcer.study(study_ref, generation, None, body)?;
@@ -141,7 +203,7 @@ impl Worker {
         let cached = known.is_some();
         let result = match known {
             Some(result) => result,
-            None => match self.analyse(&prepared)? {
+            None => match self.analyse(&prepared, stop)? {
                 Ok(analysis) => self.keep(study_ref, &analysis)?,
                 Err(refused) => return self.reject(study_ref, generation, refused),
             },
@@ -158,9 +220,22 @@ impl Worker {
     }
 
     /// A panic of a codec or the runtime is an error of this study, not the end of the daemon.
-    fn analyse(&mut self, prepared: &Prepared) -> anyhow::Result<Result<Analysis, Refused>> {
-        let analyser = &mut self.analyser;
-        let analysed = catch_unwind(AssertUnwindSafe(|| analyser.analyse(prepared, &mut || {})));
+    fn analyse(
+        &mut self,
+        prepared: &Prepared,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Result<Analysis, Refused>> {
+        let Worker { analyser, pulse, config, .. } = self;
+        let limit = Duration::from_secs_f64(config.stop_limit_s);
+        let mut stopped = None;
+        let mut on_step = || {
+            fail_point!("analysis-step");
+            pulse.beat();
+            let is_over =
+                stop.is_cancelled() && stopped.get_or_insert_with(Instant::now).elapsed() >= limit;
+            if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let analysed = catch_unwind(AssertUnwindSafe(|| analyser.analyse(prepared, &mut on_step)));
         Ok(analysed.map_err(|_| anyhow::anyhow!("the analysis ended in a panic"))??)
     }
 
