@@ -4,11 +4,12 @@
 //! that a misspelt one can't pass for a default.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::tls::Tls;
-use crate::{deliver, modic, pacs, page, receive, segment, study};
+use crate::{deliver, modic, pacs, page, receive, segment, storage, study};
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,9 @@ pub enum ConfigError {
     /// A value of the section `[page]` makes no sense.
     #[error(transparent)]
     Page(#[from] page::ConfigError),
+    /// A value of the section `[storage]` makes no sense.
+    #[error(transparent)]
+    Storage(#[from] storage::ConfigError),
     /// A value makes no sense.
     #[error("{key}: {problem}")]
     Value {
@@ -87,6 +91,9 @@ pub struct Config {
     /// The page on the box.
     #[serde(default)]
     pub page: page::Config,
+    /// What is kept, and for how long.
+    #[serde(default)]
+    pub storage: storage::Config,
     /// The worker between receiving and delivering.
     #[serde(default)]
     pub worker: WorkerConfig,
@@ -110,6 +117,13 @@ pub struct WorkerConfig {
     pub stall_after_s: f64,
     /// After the start analyses wait this long at most for a clock that follows a time server, s. 0: not at all.
     pub clock_wait_s: f64,
+}
+
+impl WorkerConfig {
+    /// See [`WorkerConfig::quiet_period_s`].
+    pub fn quiet_period(&self) -> Duration {
+        Duration::from_secs_f64(self.quiet_period_s)
+    }
 }
 
 impl Default for WorkerConfig {
@@ -139,6 +153,7 @@ impl Config {
             modic: modic::Config::default(),
             pacs: pacs::Config::default(),
             page: page::Config::default(),
+            storage: storage::Config::default(),
             mqtt: deliver::Config::default(),
             worker: WorkerConfig::default(),
         }
@@ -196,6 +211,7 @@ impl Config {
         self.mqtt.validate()?;
         pacs::validate(&self.pacs)?;
         self.page.validate()?;
+        self.storage.validate(self.receive.max_object_bytes)?;
         let worker = &self.worker;
         if !(0.0..=3600.0).contains(&worker.quiet_period_s) {
             return value("worker.quiet_period_s", "must be between 0 and 3600");
@@ -249,6 +265,7 @@ mod tests {
             ("state_dir = '/s'\n[worker]\nquiet_period_s = -1", "quiet_period_s"),
             ("state_dir = '/s'\n[modic]\nlow_below = 1.2", "low_below"),
             ("state_dir = '/s'\n[segment]\nthreads = 99", "segment.threads"),
+            ("state_dir = '/s'\n[storage]\ninstances_max_bytes = 1000", "instances_max_bytes"),
             ("state_dir = '/s'\n[page]\nbind = '192.0.2.1:80'", "page.tls"),
             ("state_dir = '/s'\n[segment]\nkernels = 'mmx'", "this CPU has portable"),
         ] {

@@ -35,6 +35,7 @@ pub mod report;
 pub mod segment;
 pub mod service;
 pub mod status;
+pub mod storage;
 pub mod store;
 pub mod study;
 pub mod supervision;

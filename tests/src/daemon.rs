@@ -45,6 +45,24 @@ impl Daemon {
         Self::start_with(folder, mqtt_port, [keys, "", "", ""])
     }
 
+    /// Starts one with more keys in `[receive]`, and more sections.
+    pub fn start_with_sections(
+        folder: &Path,
+        mqtt_port: u16,
+        keys: &str,
+        sections: &str,
+    ) -> Daemon {
+        Self::start_with(folder, mqtt_port, [keys, "", "", sections])
+    }
+
+    /// Changes a part of its configuration, for the next start.
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(&self.config).expect("the test's folder is readable");
+        assert!(text.contains(from), "{from} isn't in {text}");
+        let changed = text.replace(from, to);
+        std::fs::write(&self.config, changed).expect("the test's folder is writable");
+    }
+
     /// Starts one with more keys in `[worker]`.
     pub fn start_with_worker(folder: &Path, mqtt_port: u16, keys: &str) -> Daemon {
         Self::start_with(folder, mqtt_port, ["", keys, "", ""])

@@ -19,6 +19,7 @@ mod peers;
 mod process;
 mod prometheus;
 mod readers;
+mod requests;
 mod service_manager;
 mod support;
 mod telegraf;
@@ -39,6 +40,7 @@ pub use peers::{
 pub use process::{eventually, free_port};
 pub use prometheus::{Prometheus, metrics_in, promtool};
 pub use readers::{SimulatedReader, endplates, simulate};
+pub use requests::{answers, ask, end_of};
 pub use service_manager::ServiceManager;
 pub use support::support_bundle;
 pub use telegraf::as_telegraf_would;

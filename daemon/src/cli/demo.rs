@@ -47,6 +47,8 @@ async fn demonstrate(args: Args, folder: &Path) -> anyhow::Result<()> {
     config.receive.bind = SocketAddr::from(([127, 0, 0, 1], 0));
     config.page.bind = SocketAddr::from(([127, 0, 0, 1], 0));
     config.worker.quiet_period_s = 2.0;
+    // In a temporary folder, which may be small.
+    config.storage.min_free_bytes = 0;
     config.mqtt.port = broker.port();
     config.mqtt.site = "demo".to_owned();
     config.mqtt.device = "box".to_owned();

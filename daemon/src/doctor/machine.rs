@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::Check;
 use crate::config::Config;
-use crate::metrics::system::{Disk, THERMAL_ZONES, temperatures};
+use crate::metrics::system::{THERMAL_ZONES, temperatures};
+use crate::store::Disk;
 use crate::supervision::Clock;
 
 /// What the disk's speed is measured with.

@@ -1,4 +1,4 @@
-//! What the system says of the process and the machine: proc(5), sysfs, statvfs(3).
+//! What the system says of the process and the machine: proc(5), sysfs.
 //!
 //! What can't be told is absent, never 0: a box without a thermal zone has no temperature.
 
@@ -45,26 +45,6 @@ impl Process {
 fn field(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()
-}
-
-/// The file system that holds the state folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Disk {
-    /// What the daemon may still write, bytes.
-    pub free_bytes: u64,
-    /// Its size, bytes.
-    pub size_bytes: u64,
-}
-
-impl Disk {
-    /// Read now.
-    pub(crate) fn read(folder: &Path) -> Option<Disk> {
-        let stat = rustix::fs::statvfs(folder).ok()?;
-        Some(Disk {
-            free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
-            size_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
-        })
-    }
 }
 
 /// The temperature of a thermal zone.
@@ -124,13 +104,6 @@ mod tests {
         while Process::read().unwrap().cpu_seconds < before + 0.05 {
             assert!(std::time::Instant::now() < until, "working takes CPU time");
         }
-    }
-
-    #[test]
-    fn the_disk_is_that_of_the_folder() {
-        let disk = Disk::read(Path::new("/")).unwrap();
-        assert!(0 < disk.free_bytes && disk.free_bytes <= disk.size_bytes, "{disk:?}");
-        assert_eq!(Disk::read(Path::new("/nowhere")), None);
     }
 
     #[test]

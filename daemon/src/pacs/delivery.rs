@@ -1,6 +1,6 @@
 //! Takes results from the queues to their destinations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -129,6 +129,15 @@ impl Pacs {
             Ok((outlet.destination.name.clone(), backlog))
         };
         self.outlets.iter().map(backlog).collect()
+    }
+
+    /// The studies of which an object is still to be sent, or committed where that is asked for. Blocking.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn studies(&self) -> Result<HashSet<StudyRef>, FileError> {
+        let studies = self.outlets.iter().map(|outlet| outlet.queue.studies());
+        Ok(studies.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
     /// Sends until `shutdown`; an object that is on its way is finished first.

@@ -24,7 +24,6 @@ use super::routes::routes;
 use super::shared::{Shared, Sources};
 use super::{Config, token};
 use crate::ports;
-use crate::reading::ReadingStore;
 use crate::tls::TlsError;
 
 /// Connections at a time; one more is closed unread. A browser opens up to six.
@@ -99,7 +98,6 @@ impl Server {
         let shared = Arc::new(Shared {
             sources,
             summaries: Default::default(),
-            readings: ReadingStore::new(state_dir),
             access: Access::new(token.clone(), cookie),
             loopback: address.ip().is_loopback(),
             shutdown: CancellationToken::new(),

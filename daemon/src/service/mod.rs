@@ -38,7 +38,9 @@ use crate::deliver::payload::Info;
 use crate::deliver::{Delivery, Identity, Outbox};
 use crate::metrics::{self, CertificateFile, Counts, Exporter};
 use crate::pacs::Pacs;
+use crate::reading::ReadingStore;
 use crate::receive::{self, InstanceSink, InstanceStore, Server};
+use crate::storage::{self, Keeper};
 use crate::store::index::{InstanceFile, Opened, unix_ms};
 use crate::store::{Index, ResultStore};
 use crate::supervision::{self, Pulse};
@@ -123,16 +125,32 @@ impl Service {
         };
         let exporter =
             Arc::new(Exporter::new(counts.clone(), read, &identity.boot_id, &info.typing));
+        let readings = ReadingStore::new(&config.state_dir);
         let sources = page::Sources {
             index: index.clone(),
             results: results.clone(),
-            quiet_period: Duration::from_secs_f64(config.worker.quiet_period_s),
+            quiet_period: config.worker.quiet_period(),
+            readings: readings.clone(),
             outbox: Arc::clone(&outbox),
             info: info.clone(),
             health: health.clone(),
             metrics: exporter.subscribe(),
             exporter: Arc::clone(&exporter),
         };
+        let keeper = Keeper::new(
+            config.storage.clone(),
+            config.worker.quiet_period(),
+            storage::Sources {
+                state_dir: config.state_dir.clone(),
+                instances: Arc::clone(&store),
+                results: results.clone(),
+                index: index.clone(),
+                outbox: Arc::clone(&outbox),
+                pacs: Arc::clone(&pacs),
+                readings,
+            },
+            counts.clone(),
+        );
         let port = former.map(|former| &former.page_port);
         let page = page::Server::bind(&config.page, &config.state_dir, &key, sources, port).await?;
         let (status_info, status_health) = (info.clone(), health.clone());
@@ -185,6 +203,7 @@ impl Service {
             config_refused: Arc::clone(&config_refused),
             clock: supervision::Clock::Unknown,
             reasons: Default::default(),
+            keeper,
         };
         Ok(Service {
             config,
@@ -300,7 +319,8 @@ fn open(config: &Config, kept: Option<(Index, Counts)>) -> anyhow::Result<Parts>
     std::fs::create_dir_all(state).with_context(|| format!("can't make {}", state.display()))?;
     let key = site_key::load(config.site_key_file.as_deref(), state)?;
     let limit = config.receive.max_object_bytes;
-    let store = Arc::new(InstanceStore::open(state.join("instances"), key.clone(), limit)?);
+    let store = InstanceStore::open(state.join("instances"), key.clone(), limit)?;
+    let store = Arc::new(store.leaving_free(config.storage.min_free_bytes));
     let results = ResultStore::open(state)?;
     let (index, counts) = match kept {
         Some((index, counts)) => (index, counts),
@@ -326,6 +346,8 @@ fn open_index(state: &Path, store: &InstanceStore, results: &ResultStore) -> any
         instances_added = done.instances_added,
         instances_removed = done.instances_removed,
         results_added = done.results_added,
+        results_removed = done.results_removed,
+        studies_removed = done.studies_removed,
         unreadable = done.unreadable,
         "The index agrees with the files."
     );

@@ -28,8 +28,9 @@ use crate::metrics::Counts;
 use crate::pacs::Pacs;
 use crate::receive::InstanceStore;
 use crate::report::{FINDING_FILE, FindingBody};
+use crate::storage::Keeper;
 use crate::store::index::{Attempt, Outcome};
-use crate::store::{Index, IndexError, ResultStore, StoredResult, write_atomically};
+use crate::store::{Index, IndexError, ResultStore, StoredResult, disk, write_atomically};
 use crate::study::{self, Completeness, Headers};
 use crate::supervision::{Clock, Pulse};
 
@@ -61,6 +62,8 @@ pub(super) struct Worker {
     pub clock: Clock,
     /// What keeps the box from being ok.
     pub reasons: Reasons,
+    /// Keeps the disk in order between two studies.
+    pub keeper: Keeper,
 }
 
 impl Worker {
@@ -112,17 +115,19 @@ impl Worker {
         }
     }
 
-    /// Every study that is due now.
+    /// Every study that is due now. While the disk is nearly full nothing is touched that would have to be written.
     fn round(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         self.pulse.beat();
-        if self.config.analyse_when_whole {
-            self.mark_whole_studies()?;
+        let mut due = Vec::new();
+        if self.keeper.has_space_to_work() {
+            if self.config.analyse_when_whole {
+                self.mark_whole_studies()?;
+            }
+            due = self.index.due(SystemTime::now(), self.config.quiet_period())?;
         }
-        let quiet = Duration::from_secs_f64(self.config.quiet_period_s);
-        let due = self.index.due(SystemTime::now(), quiet)?;
         let mut reasons = Vec::new();
         for study_ref in &due {
-            if stop.is_cancelled() {
+            if stop.is_cancelled() || !self.keeper.has_space_to_work() {
                 break;
             }
             self.pulse.beat();
@@ -130,17 +135,22 @@ impl Worker {
                 if error.downcast_ref::<IndexError>().is_some_and(IndexError::needs_reopening) {
                     return Err(error);
                 }
-                let reason = match error.downcast_ref::<OutboxError>() {
-                    Some(OutboxError::Full { .. }) => HealthReason::OutboxFull,
-                    _ => {
-                        self.counts.analysis_errors.inc();
-                        HealthReason::AnalysisError
-                    }
-                };
+                let reason = obstacle(&error).unwrap_or_else(|| {
+                    self.counts.analysis_errors.inc();
+                    HealthReason::AnalysisError
+                });
                 reasons.push(reason);
                 tracing::error!(%study_ref, error = format!("{error:#}"), "A study waits: it failed.");
             }
+            self.keeper.look_soon();
+            self.tend_storage(stop)?;
+            if self.keeper.reasons().iter().any(|reason| self.reasons.since(*reason).is_none()) {
+                // To be told now, not after all that is due.
+                break;
+            }
         }
+        self.tend_storage(stop)?;
+        reasons.extend(self.keeper.reasons());
         if self.clock == Clock::Free {
             reasons.push(HealthReason::ClockNotSynchronised);
         }
@@ -148,6 +158,20 @@ impl Worker {
             reasons.push(HealthReason::ConfigRefused);
         }
         self.tell_health(reasons)
+    }
+
+    /// Removes what has to go.
+    fn tend_storage(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        self.pulse.beat();
+        match self.keeper.tend(stop) {
+            Err(error) if error.needs_reopening() => Err(error.into()),
+            Err(error) => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::error!(error, "What is kept on the disk could not be looked through.");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     fn work_on(&mut self, study_ref: &StudyRef, stop: &CancellationToken) -> anyhow::Result<()> {
@@ -166,9 +190,8 @@ impl Worker {
                 if let Err(error) = &outcome {
                     let is_broken_off =
                         matches!(error.downcast_ref(), Some(AnalysisError::BrokenOff));
-                    let is_full = matches!(error.downcast_ref(), Some(OutboxError::Full { .. }));
-                    // Not the study's fault: it waits for the next start, or until the broker takes something.
-                    if is_broken_off || is_full {
+                    // Not the study's fault: it waits for the next start, or until what is in the way is gone.
+                    if is_broken_off || obstacle(error).is_some() {
                         self.index.abandon_attempt(study_ref)?;
                     }
                     if is_broken_off {
@@ -345,7 +368,13 @@ impl Worker {
         let queue = self.index.studies()?.iter().filter(|(_, r)| r.has_work()).count() as u64;
         self.reasons.update(&reasons, SystemTime::now());
         let reasons = self.reasons.clone();
-        let status = if reasons.is_empty() { Status::Ok } else { Status::Degraded };
+        let status = if reasons.since(HealthReason::DiskLow).is_some() {
+            Status::Failing
+        } else if reasons.is_empty() {
+            Status::Ok
+        } else {
+            Status::Degraded
+        };
         let health = Health { status, reasons, queue, pacs, ..Health::default() };
         self.health.send_if_modified(|old| {
             let changed = *old != health;
@@ -354,4 +383,13 @@ impl Worker {
         });
         Ok(())
     }
+}
+
+/// What keeps every study from being done, if it was that: it needn't be tried again before it is out of the way.
+fn obstacle(error: &anyhow::Error) -> Option<HealthReason> {
+    if matches!(error.downcast_ref(), Some(OutboxError::Full { .. })) {
+        return Some(HealthReason::OutboxFull);
+    }
+    let mut io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.any(disk::is_full).then_some(HealthReason::DiskLow)
 }
