@@ -3,6 +3,7 @@
 //! Owns the order of the stages `study`, `volume`, `segment`, `modic` and `report`, and what a result depends on (the
 //! fingerprint). It holds no state of a study and knows neither store nor network.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use crate::domain::Volume;
 use crate::hex::hex;
 use crate::modic::{self, ModicResult};
 use crate::report::{self, BundleUsed, FindingBody, ReportError};
-use crate::segment::{SegmentError, Segmentation, Segmenter};
+use crate::segment::{OnSlice, SegmentError, Segmentation, Segmenter};
 use crate::study::{self, Headers, Reason, Selection, SeriesPair, SeriesRefusal};
 use crate::volume::{self, AssembleError};
 
@@ -73,6 +74,9 @@ pub enum AnalysisError {
     /// The networks failed.
     #[error("can't segment the study")]
     Segment(#[source] SegmentError),
+    /// It was broken off by who asked for it.
+    #[error("the analysis was broken off")]
+    BrokenOff,
 }
 
 /// Either a refusal or what was asked for.
@@ -129,14 +133,14 @@ impl Analyser {
         2 * prepared.pair.t1.slices.len()
     }
 
-    /// Analyses a prepared exam; `on_step` is called as often as [`Analyser::steps`] says.
+    /// Analyses a prepared exam; `on_step` is called as often as [`Analyser::steps`] says, unless it breaks the analysis off.
     ///
     /// # Errors
-    /// The disk or a network failed; what is wrong with the study itself is in the verdict.
+    /// The disk or a network failed, or `on_step` broke it off; what is wrong with the study itself is in the verdict.
     pub fn analyse(
         &mut self,
         prepared: &Prepared,
-        on_step: &mut dyn FnMut(),
+        on_step: OnSlice,
     ) -> Result<Verdict<Analysis>, AnalysisError> {
         let Prepared { pair, fat_suppressed, refused_series, .. } = prepared;
         let refused = |reason| Refused { reason, refused_series: refused_series.clone() };
@@ -153,6 +157,7 @@ impl Analyser {
             Err(SegmentError::NoVertebrae | SegmentError::Marrow { .. }) => {
                 return Ok(Err(refused(Reason::NoSpineSeen)));
             }
+            Err(SegmentError::BrokenOff) => return Err(AnalysisError::BrokenOff),
             Err(error) => return Err(AnalysisError::Segment(error)),
         };
 
@@ -174,14 +179,14 @@ impl Analyser {
     /// # Errors
     /// No spine is seen, or a network failed.
     pub fn examine(&mut self, t1: &Volume, t2: Volume) -> Result<Examined, SegmentError> {
-        self.on_clock(t1, t2, &mut || {}, &mut StageClock::start())
+        self.on_clock(t1, t2, &mut || ControlFlow::Continue(()), &mut StageClock::start())
     }
 
     fn on_clock(
         &mut self,
         t1: &Volume,
         t2: Volume,
-        on_step: &mut dyn FnMut(),
+        on_step: OnSlice,
         clock: &mut StageClock,
     ) -> Result<Examined, SegmentError> {
         let segmentation = self.segmenter.segment(t1, t2, on_step)?;

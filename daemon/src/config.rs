@@ -4,10 +4,12 @@
 //! that a misspelt one can't pass for a default.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{bundles, deliver, modic, pacs, page, receive, segment, study};
+use crate::tls::Tls;
+use crate::{bundles, deliver, modic, pacs, page, receive, segment, storage, study};
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,9 @@ pub enum ConfigError {
     /// A value of the section `[bundles]` makes no sense.
     #[error(transparent)]
     Bundles(#[from] bundles::ConfigError),
+    /// A value of the section `[storage]` makes no sense.
+    #[error(transparent)]
+    Storage(#[from] storage::ConfigError),
     /// A value makes no sense.
     #[error("{key}: {problem}")]
     Value {
@@ -63,7 +68,7 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Holds the key that study references are derived with. By default `site.key` in `state_dir`, made
     /// at the first start.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::credentials::optional_file")]
     pub site_key_file: Option<PathBuf>,
     /// Holds `vertebrae/` and `modic/` to be used whatever else there is; then the networks can't be updated.
     #[serde(default)]
@@ -92,6 +97,9 @@ pub struct Config {
     /// The page on the box.
     #[serde(default)]
     pub page: page::Config,
+    /// What is kept, and for how long.
+    #[serde(default)]
+    pub storage: storage::Config,
     /// The worker between receiving and delivering.
     #[serde(default)]
     pub worker: WorkerConfig,
@@ -109,6 +117,19 @@ pub struct WorkerConfig {
     pub poll_interval_s: f64,
     /// A study whose analysis brought the daemon down this often is given up.
     pub max_attempts: u32,
+    /// At a stop the study at work may go on for this long before it is broken off, to be done after the next start, s.
+    pub stop_limit_s: f64,
+    /// Without a step forward for this long the daemon counts as hung, and the watchdog isn't fed any more, s.
+    pub stall_after_s: f64,
+    /// After the start analyses wait this long at most for a clock that follows a time server, s. 0: not at all.
+    pub clock_wait_s: f64,
+}
+
+impl WorkerConfig {
+    /// See [`WorkerConfig::quiet_period_s`].
+    pub fn quiet_period(&self) -> Duration {
+        Duration::from_secs_f64(self.quiet_period_s)
+    }
 }
 
 impl Default for WorkerConfig {
@@ -118,6 +139,9 @@ impl Default for WorkerConfig {
             analyse_when_whole: true,
             poll_interval_s: 0.5,
             max_attempts: 3,
+            stop_limit_s: 30.0,
+            stall_after_s: 180.0,
+            clock_wait_s: 60.0,
         }
     }
 }
@@ -136,6 +160,7 @@ impl Config {
             modic: modic::Config::default(),
             pacs: pacs::Config::default(),
             page: page::Config::default(),
+            storage: storage::Config::default(),
             mqtt: deliver::Config::default(),
             worker: WorkerConfig::default(),
         }
@@ -158,6 +183,31 @@ impl Config {
         Ok(config)
     }
 
+    /// Every file that holds a secret, by its key.
+    pub fn secret_files(&self) -> Vec<(String, &Path)> {
+        let mut files = vec![
+            ("mqtt.password_file".to_owned(), self.mqtt.password_file.as_deref()),
+            ("page.token_file".to_owned(), self.page.token_file.as_deref()),
+            ("site_key_file".to_owned(), self.site_key_file.as_deref()),
+        ];
+        fn key_of(tls: Option<&Tls>) -> Option<&Path> {
+            tls.and_then(|tls| tls.client_key_file.as_deref())
+        }
+        files.push(("mqtt.tls.client_key_file".to_owned(), key_of(self.mqtt.tls.as_ref())));
+        files.push(("bundles.tls.client_key_file".to_owned(), key_of(self.bundles.tls.as_ref())));
+        let page_key = self.page.tls.as_ref().map(|tls| tls.key_file.as_path());
+        files.push(("page.tls.key_file".to_owned(), page_key));
+        for destination in &self.pacs {
+            let key = |file: &str| format!("pacs.{}.{file}", destination.name);
+            files.push((key("tls.client_key_file"), key_of(destination.tls())));
+            if let Some(web) = &destination.web {
+                files.push((key("web.password_file"), web.password_file.as_deref()));
+                files.push((key("web.token_file"), web.token_file.as_deref()));
+            }
+        }
+        files.into_iter().filter_map(|(key, path)| Some((key, path?))).collect()
+    }
+
     /// Checks what the types can't: ranges, and values against each other.
     pub fn check(&self) -> Result<(), ConfigError> {
         let value =
@@ -170,12 +220,22 @@ impl Config {
         pacs::validate(&self.pacs)?;
         self.page.validate()?;
         self.bundles.validate()?;
+        self.storage.validate(self.receive.max_object_bytes)?;
         let worker = &self.worker;
         if !(0.0..=3600.0).contains(&worker.quiet_period_s) {
             return value("worker.quiet_period_s", "must be between 0 and 3600");
         }
         if !(0.01..=60.0).contains(&worker.poll_interval_s) {
             return value("worker.poll_interval_s", "must be between 0.01 and 60");
+        }
+        if !(0.0..=60.0).contains(&worker.stop_limit_s) {
+            return value("worker.stop_limit_s", "must be between 0 and 60");
+        }
+        if !(30.0..=3600.0).contains(&worker.stall_after_s) {
+            return value("worker.stall_after_s", "must be between 30 and 3600");
+        }
+        if !(0.0..=3600.0).contains(&worker.clock_wait_s) {
+            return value("worker.clock_wait_s", "must be between 0 and 3600");
         }
         if self.segment.threads > segment::MAX_THREADS {
             return value("segment.threads", &format!("must be at most {}", segment::MAX_THREADS));
@@ -214,6 +274,7 @@ mod tests {
             ("state_dir = '/s'\n[worker]\nquiet_period_s = -1", "quiet_period_s"),
             ("state_dir = '/s'\n[modic]\nlow_below = 1.2", "low_below"),
             ("state_dir = '/s'\n[segment]\nthreads = 99", "segment.threads"),
+            ("state_dir = '/s'\n[storage]\ninstances_max_bytes = 1000", "instances_max_bytes"),
             ("state_dir = '/s'\n[page]\nbind = '192.0.2.1:80'", "page.tls"),
             ("state_dir = '/s'\n[bundles]\npublic_keys = ['RWQ']", "bundles.public_keys"),
             ("state_dir = '/s'\n[segment]\nkernels = 'mmx'", "this CPU has portable"),

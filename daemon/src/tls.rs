@@ -19,12 +19,13 @@ use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsPr
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// Certificates of the authorities that may have signed the server's.
+    #[serde(deserialize_with = "crate::credentials::file")]
     pub ca_file: PathBuf,
     /// Our certificate with its chain, for servers that ask for one.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::credentials::optional_file")]
     pub client_cert_file: Option<PathBuf>,
     /// Its private key.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::credentials::optional_file")]
     pub client_key_file: Option<PathBuf>,
 }
 

@@ -1,6 +1,7 @@
 //! Certificates for peers that speak TLS, made anew for each test.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
@@ -32,7 +33,7 @@ impl Certificates {
         let issuer = Issuer::new(authority, key);
         let [(server, server_key), (client, client_key)] =
             [("localhost", "server"), ("client.test", "client")]
-                .map(|(name, file)| sign(&issuer, folder, name, file));
+                .map(|(name, file)| sign(&issuer, folder, parameters(name), file));
         let folder = folder.to_owned();
         let authority = authority_file;
         Certificates { authority, server, server_key, client, client_key, folder, issuer }
@@ -40,18 +41,25 @@ impl Certificates {
 
     /// One more client's certificate and key, for a common name; the files are called `file`.
     pub fn sign(&self, name: &str, file: &str) -> (PathBuf, PathBuf) {
-        sign(&self.issuer, &self.folder, name, file)
+        sign(&self.issuer, &self.folder, parameters(name), file)
+    }
+
+    /// One that is good until `end` only.
+    pub fn sign_until(&self, name: &str, file: &str, end: SystemTime) -> (PathBuf, PathBuf) {
+        let mut parameters = parameters(name);
+        parameters.not_after = end.into();
+        sign(&self.issuer, &self.folder, parameters, file)
     }
 }
 
 fn sign(
     issuer: &Issuer<'static, KeyPair>,
     folder: &Path,
-    name: &str,
+    parameters: CertificateParams,
     file: &str,
 ) -> (PathBuf, PathBuf) {
     let key = KeyPair::generate().expect("a key");
-    let certificate = parameters(name).signed_by(&key, issuer).expect("signed");
+    let certificate = parameters.signed_by(&key, issuer).expect("signed");
     let certificate = write(folder, &format!("{file}.pem"), &certificate.pem());
     (certificate, write(folder, &format!("{file}.key"), &key.serialize_pem()))
 }

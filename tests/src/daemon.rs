@@ -1,5 +1,6 @@
 //! The built daemon as a child process.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -16,7 +17,10 @@ pub struct Daemon {
     pub state: PathBuf,
     /// Its configuration.
     pub config: PathBuf,
-    log_level: &'static str,
+    /// What is started: [`Daemon::program`] unless a test sets another.
+    pub program: PathBuf,
+    /// Environment variables that it is started with.
+    pub environment: Vec<(&'static str, OsString)>,
     process: Option<Running>,
 }
 
@@ -41,6 +45,24 @@ impl Daemon {
         Self::start_with(folder, mqtt_port, [keys, "", "", ""])
     }
 
+    /// Starts one with more keys in `[receive]`, and more sections.
+    pub fn start_with_sections(
+        folder: &Path,
+        mqtt_port: u16,
+        keys: &str,
+        sections: &str,
+    ) -> Daemon {
+        Self::start_with(folder, mqtt_port, [keys, "", "", sections])
+    }
+
+    /// Changes a part of its configuration, for the next start.
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(&self.config).expect("the test's folder is readable");
+        assert!(text.contains(from), "{from} isn't in {text}");
+        let changed = text.replace(from, to);
+        std::fs::write(&self.config, changed).expect("the test's folder is writable");
+    }
+
     /// Starts one with more keys in `[worker]`.
     pub fn start_with_worker(folder: &Path, mqtt_port: u16, keys: &str) -> Daemon {
         Self::start_with(folder, mqtt_port, ["", keys, "", ""])
@@ -54,7 +76,7 @@ impl Daemon {
     /// Starts one that logs from a level on.
     pub fn start_logging(folder: &Path, mqtt_port: u16, level: &'static str) -> Daemon {
         let mut daemon = Self::prepare(folder, mqtt_port, [""; 4]);
-        daemon.log_level = level;
+        daemon.environment.push(("RUST_LOG", level.into()));
         daemon.restart();
         daemon
     }
@@ -65,7 +87,8 @@ impl Daemon {
         daemon
     }
 
-    fn prepare(
+    /// One that [`Daemon::restart`] starts; with more keys in `[receive]`, `[worker]`, `[page]`, and more sections.
+    pub fn prepare(
         folder: &Path,
         mqtt_port: u16,
         [receive, worker, page, sections]: [&str; 4],
@@ -83,7 +106,8 @@ impl Daemon {
              backoff_initial_s = 1\nbackoff_max_s = 1\n{sections}\n"
         );
         std::fs::write(&config, text).expect("the test's folder is writable");
-        Daemon { dicom_port, page_port, state, config, log_level: "info", process: None }
+        let (program, environment) = (Daemon::program(), vec![("RUST_LOG", "info".into())]);
+        Daemon { dicom_port, page_port, state, config, program, environment, process: None }
     }
 
     /// Starts it (again); returns when its DICOM port is open.
@@ -94,11 +118,11 @@ impl Daemon {
             .append(true)
             .open(self.log_path())
             .expect("the test's folder is writable");
-        let child = Command::new(Daemon::program())
+        let child = Command::new(&self.program)
             .arg("run")
             .arg("--config")
             .arg(&self.config)
-            .env("RUST_LOG", self.log_level)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -113,13 +137,18 @@ impl Daemon {
 
     /// SIGTERM, then waits for the end; gives the exit code.
     pub fn stop(&mut self, limit: Duration) -> Option<i32> {
+        self.signal("TERM");
         let mut running = self.process.take().expect("the daemon runs");
-        let id = running.0.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status();
-        assert!(sent.is_ok_and(|s| s.success()), "SIGTERM was sent");
         eventually(limit, "the daemon's graceful end", || {
             running.0.try_wait().expect("the child can be asked").map(|status| status.code())
         })
+    }
+
+    /// Sends a signal, such as `HUP`.
+    pub fn signal(&self, name: &str) {
+        let id = self.process.as_ref().expect("the daemon runs").0.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.is_ok_and(|s| s.success()), "SIG{name} was sent");
     }
 
     /// True while the process lives.

@@ -1,14 +1,13 @@
 //! What the end-to-end tests share: the built daemon and real peers as child processes.
 //!
 //! Nothing here stands in for a peer: mosquitto, dcmtk, Orthanc and nginx are the programs of the distribution's
-//! packages.
+//! packages. Only systemd's notification socket has a stand-in; the packages' test boots systemd itself.
 //! A test that needs one fails when it is absent; `tests/run` installs them.
 
 mod brokers;
 mod browser;
 mod bundles;
 mod certificates;
-mod commands;
 mod contract;
 mod daemon;
 mod dashboards;
@@ -21,13 +20,15 @@ mod peers;
 mod process;
 mod prometheus;
 mod readers;
+mod requests;
+mod service_manager;
+mod support;
 mod telegraf;
 
 pub use brokers::{Client, ShippedBroker, shipped_settings};
 pub use browser::browser;
 pub use bundles::{Releaser, change, flip_bit, modicd_bundle, set, sha256, unsigned_bundle};
 pub use certificates::Certificates;
-pub use commands::{answers, ask, end_of};
 pub use daemon::Daemon;
 pub use dashboards::{dashboards_file, dashboards_folder, grafana_dashboards, queries};
 pub use exams::{Defect, Exam, dataset_exam};
@@ -41,4 +42,7 @@ pub use peers::{
 pub use process::{eventually, free_port};
 pub use prometheus::{Prometheus, metrics_in, promtool};
 pub use readers::{SimulatedReader, endplates, simulate};
+pub use requests::{answers, ask, end_of};
+pub use service_manager::ServiceManager;
+pub use support::support_bundle;
 pub use telegraf::as_telegraf_would;

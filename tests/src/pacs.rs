@@ -44,6 +44,11 @@ impl Storescp {
         Storescp::start_with(folder, options)
     }
 
+    /// Starts one that refuses every association.
+    pub fn start_refusing(folder: &Path) -> Storescp {
+        Storescp::start_with(folder, vec!["--refuse".into()])
+    }
+
     fn start_with(folder: &Path, options: Vec<OsString>) -> Storescp {
         std::fs::create_dir_all(folder).expect("the test's folder is writable");
         let mut provider =

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dicom::core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom::dictionary_std::tags;
 use dicom::object::open_file;
-use modicd_tests::{Broker, Daemon, Defect, Exam, Page, Subscriber, storescu};
+use modicd_tests::{Broker, Daemon, Defect, Exam, Page, Subscriber, storescu, support_bundle};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -122,6 +122,9 @@ fn no_canary_leaves_the_box_but_in_the_objects_for_the_hospital() {
     }
     for path in paths.into_iter().chain(downloads.iter().map(file)) {
         seen.push((format!("{path} without the token"), page.get(&path).body));
+    }
+    for (name, text) in support_bundle(&daemon.config, folder.path()) {
+        seen.push((format!("{name} of the support bundle"), text));
     }
     assert!(seen.iter().any(|(place, text)| place == "the log" && text.contains("DEBUG")));
     for (place, text) in &seen {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // all of this file is a test
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +36,7 @@ fn analyse(analyser: &mut Analyser, exam: &PhantomExam, seed: u64) -> Score {
     write_dicom(exam, seed, folder.path()).unwrap();
     let files: Vec<PathBuf> = regular_files(folder.path()).unwrap();
     let prepared = analyser.prepare(&files).unwrap().unwrap();
-    let analysis = analyser.analyse(&prepared, &mut || {}).unwrap().unwrap();
+    let analysis = analyser.analyse(&prepared, &mut || ControlFlow::Continue(())).unwrap().unwrap();
 
     let mut findings: BTreeMap<Endplate, Vec<&Finding>> = BTreeMap::new();
     for finding in &analysis.body.findings {

@@ -1,5 +1,6 @@
 //! `modicd analyze`: files in, results out, no server.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -78,7 +79,10 @@ fn analyse_one(
         Ok(prepared) => {
             let style = ProgressStyle::with_template("  {bar:40} {pos}/{len} slices, {eta} left")?;
             let bar = ProgressBar::new(Analyser::steps(&prepared) as u64).with_style(style);
-            let verdict = analyser.analyse(&prepared, &mut || bar.inc(1))?;
+            let verdict = analyser.analyse(&prepared, &mut || {
+                bar.inc(1);
+                ControlFlow::Continue(())
+            })?;
             bar.finish_and_clear();
             verdict
         }

@@ -47,12 +47,14 @@ async fn demonstrate(args: Args, folder: &Path) -> anyhow::Result<()> {
     config.receive.bind = SocketAddr::from(([127, 0, 0, 1], 0));
     config.page.bind = SocketAddr::from(([127, 0, 0, 1], 0));
     config.worker.quiet_period_s = 2.0;
+    // In a temporary folder, which may be small.
+    config.storage.min_free_bytes = 0;
     config.mqtt.port = broker.port();
     config.mqtt.site = "demo".to_owned();
     config.mqtt.device = "box".to_owned();
     let latest = config.mqtt.topics()?.latest_finding();
     let ae_title = config.receive.ae_title.clone();
-    let service = Service::start(config).await?;
+    let service = Service::start(config, None).await?;
     let port = service.dicom_address();
     println!("DICOM port on {port}, AE title {ae_title}");
     println!("page on {}", service.page_address_with_token());
@@ -86,7 +88,7 @@ async fn demonstrate(args: Args, folder: &Path) -> anyhow::Result<()> {
         tokio::signal::ctrl_c().await?;
     }
     shutdown.cancel();
-    running.await?
+    running.await?.map(drop)
 }
 
 /// Subscribes and gives the first payload on a topic.

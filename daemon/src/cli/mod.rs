@@ -5,6 +5,7 @@ mod analyze;
 mod bundle;
 mod check;
 mod demo;
+mod doctor;
 mod evaluate;
 mod fleet;
 mod model;
@@ -13,6 +14,8 @@ mod page_url;
 mod phantom;
 mod run;
 mod schema;
+mod status;
+mod support_bundle;
 mod table;
 
 use std::process::ExitCode;
@@ -25,15 +28,20 @@ pub const EXIT_OK: u8 = 0;
 pub const EXIT_FAILURE: u8 = 1;
 /// `analyze`: at least one study was refused; the others are done.
 pub const EXIT_REFUSED: u8 = 3;
+/// `doctor`, `status`: something is wrong with the box; standard output says what.
+pub const EXIT_TROUBLE: u8 = 4;
 /// The configuration is not valid (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
+
+/// Where the package puts the configuration.
+const CONFIG: &str = "/etc/modicd/modicd.toml";
 
 /// Finds Modic changes in lumbar-spine MRI beside the scanner. Research use, not for diagnosis.
 #[derive(Debug, Parser)]
 #[command(
     version,
     after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 a study was refused (analyze); \
-                  78 configuration not valid.\n\
+                  4 something is wrong with the box (doctor, status); 78 configuration not valid.\n\
                   The environment variable RUST_LOG sets what is logged (default: info)."
 )]
 pub struct Cli {
@@ -69,6 +77,12 @@ enum Command {
     Fleet(fleet::Args),
     /// Check a configuration file and say what is wrong with it.
     Check(check::Args),
+    /// Check the whole box and say what to do.
+    Doctor(doctor::Args),
+    /// Say how the daemon is.
+    Status(status::Args),
+    /// Put what support needs into one archive.
+    SupportBundle(support_bundle::Args),
 }
 
 /// Parses the command line and does what it asks.
@@ -95,6 +109,9 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => schema::run(args),
         Command::Fleet(args) => fleet::run(args),
         Command::Check(args) => check::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Status(args) => status::run(args),
+        Command::SupportBundle(args) => support_bundle::run(args),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -19,7 +19,7 @@ enum Command {
     /// C-ECHO, or a query of the DICOMweb server, to every destination or to one; fails if one doesn't answer.
     Echo {
         /// The configuration with the destinations.
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
         config: PathBuf,
         /// Only this destination.
         #[arg(value_name = "NAME")]
@@ -28,7 +28,7 @@ enum Command {
     /// Send the objects of results to a destination, now and without its queue.
     Send {
         /// The configuration with the destination.
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
         config: PathBuf,
         /// The destination.
         #[arg(long, value_name = "NAME")]

@@ -10,7 +10,7 @@ use crate::page;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The daemon's configuration.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
     config: PathBuf,
 }
 

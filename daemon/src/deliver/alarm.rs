@@ -15,6 +15,10 @@ coded_enum! {
     OutboxFull "outbox_full" "The broker has been out of reach for long and the outbox is full. Studies wait, nothing is lost. Bring the broker or the network back.";
     AnalysisError "analysis_error" "An analysis ended in an error and is tried again. The journal names the study and the cause.";
     BundleWentBack "bundle_went_back" "A network's new bundle failed its first exams or can't be loaded, and the box uses another by itself. bundle/{name}/state says why; activate a newer one, or roll back to stay with the one in use.";
+    ClockNotSynchronised "clock_not_synchronised" "The clock follows no time server, so times of results may be wrong. Set up NTP (systemd-timesyncd, chrony); on a site without it, set worker.clock_wait_s to 0.";
+    ConfigRefused "config_refused" "A changed configuration could not be taken; the box goes on with the former one. The journal and `modicd check` say why.";
+    DiskLow "disk_low" "Less space is free than storage.min_free_bytes: exams are refused, and below half of it analyses wait too. Nothing is lost; both go on by themselves once there is space. See what fills the disk, or lower the quotas in [storage].";
+    StorageHeld "storage_held" "More is kept than [storage] allows, and none of it may go: it isn't delivered, waits for analysis, or an open reading list needs it. Bring the broker or the PACS back, or end the reading.";
     PacsQueueUnreadable "pacs_queue_unreadable" "What waits for the PACS can't be read. Check the disk under state_dir.";
 }
 

@@ -63,6 +63,7 @@ pub struct Config {
     /// User name at the broker.
     pub username: Option<String>,
     /// File that holds the password on its first line.
+    #[serde(default, deserialize_with = "crate::credentials::optional_file")]
     pub password_file: Option<PathBuf>,
     /// What may be asked of the box over MQTT.
     pub commands: Commands,

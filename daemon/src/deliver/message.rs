@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{outbox::OutboxError, payload::Envelope};
+use crate::domain::StudyRef;
 use crate::store::index::unix_ms;
 
 /// A message's place in the order of all messages this box ever sent; 1 for the first.
@@ -48,6 +49,11 @@ impl Message {
             enqueued_ms: unix_ms(SystemTime::now()),
             payload,
         })
+    }
+
+    /// The study that it is about, if it is about one.
+    pub fn study_ref(&self) -> Option<StudyRef> {
+        self.payload.get("study_ref")?.as_str()?.to_owned().try_into().ok()
     }
 
     /// The bytes to publish: the payload with its place and whether it may have been sent before.

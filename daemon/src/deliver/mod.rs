@@ -21,6 +21,7 @@ pub use alarm::HealthReason;
 pub use config::{Config, ConfigError};
 pub use message::{Message, Seq};
 pub use mqtt::{Delivery, DeliveryError};
+pub(crate) use mqtt::{Probed, check_files, probe};
 pub use outbox::{Outbox, OutboxError};
 pub use payload::{Envelope, EventId, Identity};
 pub use time::TimePrecision;

@@ -21,6 +21,7 @@ use super::{
     message::{Message, Seq},
     payload::OutboxHealth,
 };
+use crate::domain::StudyRef;
 use crate::store::{
     files::{self, FileError, TEMPORARY_PREFIX},
     index::unix_ms,
@@ -117,6 +118,8 @@ struct Entry {
     bytes: u64,
     enqueued_ms: u64,
     key: (String, String),
+    /// The study it is about.
+    study_ref: Option<StudyRef>,
 }
 
 impl Outbox {
@@ -254,6 +257,11 @@ impl Outbox {
         }
     }
 
+    /// The studies that any message waiting is about.
+    pub fn studies(&self) -> HashSet<StudyRef> {
+        self.lock().entries.values().filter_map(|entry| entry.study_ref.clone()).collect()
+    }
+
     /// Waits for the next [`enqueue`](Self::enqueue); one that came since the last wait counts.
     pub async fn filled(&self) {
         self.filled.notified().await;
@@ -286,7 +294,8 @@ impl Pending {
         self.newest = self.newest.max(seq);
         self.bytes += bytes;
         self.keys.insert(key.clone());
-        self.entries.insert(seq, Entry { bytes, enqueued_ms: message.enqueued_ms, key });
+        let enqueued_ms = message.enqueued_ms;
+        self.entries.insert(seq, Entry { bytes, enqueued_ms, key, study_ref: message.study_ref() });
     }
 
     fn remove(&mut self, seq: Seq) {
@@ -383,6 +392,26 @@ mod tests {
         let elsewhere = Message { topic: "modic/v1/site/mr/latest".to_owned(), ..message("a") };
         assert_eq!(outbox.enqueue(&elsewhere).unwrap(), 2);
         assert_eq!(outbox.len(), 2);
+    }
+
+    #[test]
+    fn a_study_is_told_as_long_as_a_message_about_it_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let study_ref = StudyRef::derive(b"key", "1.2.3");
+        let about = |id: &str| {
+            let mut message = message(id);
+            message.payload.insert("study_ref".to_owned(), study_ref.as_str().into());
+            message
+        };
+        let outbox = Outbox::open(dir.path(), LIMITS).unwrap();
+        for message in [about("a"), message("b"), about("c")] {
+            outbox.enqueue(&message).unwrap();
+        }
+        outbox.acknowledge(1).unwrap();
+        let outbox = Outbox::open(dir.path(), LIMITS).unwrap();
+        assert_eq!(outbox.studies(), [study_ref].into());
+        outbox.acknowledge(3).unwrap();
+        assert_eq!((outbox.studies().len(), outbox.len()), (0, 1));
     }
 
     #[test]

@@ -317,6 +317,12 @@ pub struct Metrics {
     /// Size of the file system where the state is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_size_bytes: Option<u64>,
+    /// What instances take on the disk.
+    pub instances_bytes: u64,
+    /// What results take on the disk.
+    pub results_bytes: u64,
+    /// Studies removed to stay within the limits, wholly or their instances alone.
+    pub removals_total: u64,
     /// The hottest thermal zone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature_celsius: Option<f64>,

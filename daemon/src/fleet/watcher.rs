@@ -92,7 +92,7 @@ pub(super) async fn take_over(config: &Config) -> anyhow::Result<()> {
 /// The options of a box, with another name.
 fn options_of(config: &Config, client_id: &str) -> anyhow::Result<MqttOptions> {
     let config = Config { client_id: Some(client_id.to_owned()), ..config.clone() };
-    Ok(options_3(&config, &config.topics()?)?)
+    Ok(options_3(&config)?)
 }
 
 /// Connects and says goodbye at once, so that no will is published.

@@ -12,7 +12,7 @@ use crate::tls::{self, Tls};
 pub struct CertificateFile {
     /// The configuration's key, the PACS by its name: `mqtt.tls.ca_file`, `pacs.archive.tls.client_cert_file`.
     pub key: String,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     of_authorities: bool,
 }
 
@@ -41,7 +41,7 @@ impl CertificateFile {
 
     /// Until when it is good, Unix time in s; `None` when it can't be read. A chain is as good as its first
     /// certificate that expires, a file of authorities as its last: old and new ones lie side by side in it.
-    pub(super) fn not_after(&self) -> Option<i64> {
+    pub(crate) fn not_after(&self) -> Option<i64> {
         let certificates = tls::certificates(&self.path).ok()?;
         let ends = certificates.iter().filter_map(|certificate| {
             let (_, parsed) = parse_x509_certificate(certificate).ok()?;

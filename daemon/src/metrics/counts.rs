@@ -11,6 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::receive::{REJECTION_CODES, Reason as InstanceReason};
 use crate::report::BundleUsed;
+use crate::store::index::Part;
 use crate::study::Reason as StudyReason;
 
 /// The stages of an analysis, in order.
@@ -41,6 +42,21 @@ pub(super) struct ByBundle {
     bundle: String,
     version: String,
     sha256: String,
+}
+
+/// Label `content`: [`CONTENTS`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByContent {
+    content: &'static str,
+}
+
+/// What is kept on the disk.
+const CONTENTS: [&str; 2] = ["instances", "results"];
+
+/// Label `part`: what of a study was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByPart {
+    part: &'static str,
 }
 
 /// Label `destination`.
@@ -96,6 +112,8 @@ pub struct Counts {
     pub(super) acknowledge_duration: Histogram,
     pub(super) pacs_sent: Family<ByDestination, Counter>,
     pub(super) pacs_failures: Family<PacsFailure, Counter>,
+    pub(super) storage: Family<ByContent, Gauge>,
+    pub(super) storage_removals: Family<ByPart, Counter>,
 }
 
 impl Default for Counts {
@@ -123,7 +141,12 @@ impl Default for Counts {
             acknowledge_duration: Histogram::new(ACKNOWLEDGE_BUCKETS),
             pacs_sent: Family::default(),
             pacs_failures: Family::default(),
+            storage: Family::default(),
+            storage_removals: Family::default(),
         };
+        for part in Part::ALL {
+            drop(counts.storage_removals.get_or_create(&ByPart { part: part.as_str() }));
+        }
         for reason in REJECTION_CODES {
             drop(counts.associations_rejected.get_or_create(&ByReason { reason }));
         }
@@ -203,6 +226,19 @@ impl Counts {
         self.acknowledge_duration.observe(time.as_secs_f64());
     }
 
+    /// Instances and results take so many bytes on the disk.
+    pub(crate) fn storage_holds(&self, instances_bytes: u64, results_bytes: u64) {
+        for (content, bytes) in CONTENTS.into_iter().zip([instances_bytes, results_bytes]) {
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            self.storage.get_or_create(&ByContent { content }).set(bytes);
+        }
+    }
+
+    /// A study was removed, or a part of it.
+    pub(crate) fn storage_removed(&self, part: Part) {
+        self.storage_removals.get_or_create(&ByPart { part: part.as_str() }).inc();
+    }
+
     /// This PACS is a destination, for whose failures there are these reasons.
     pub(crate) fn expect_pacs(&self, destination: &str, reasons: &[&'static str]) {
         drop(self.pacs_sent.get_or_create(&ByDestination::of(destination)));
@@ -246,6 +282,19 @@ impl Counts {
 
     pub(super) fn last_analysis_s(&self) -> f64 {
         self.last_analysis.get()
+    }
+
+    /// What instances and results take, bytes; 0 until it was first looked at.
+    pub(crate) fn storage_bytes(&self) -> [u64; 2] {
+        CONTENTS.map(|content| {
+            let bytes = self.storage.get_or_create(&ByContent { content }).get();
+            bytes.try_into().unwrap_or_default()
+        })
+    }
+
+    pub(super) fn all_storage_removals(&self) -> u64 {
+        let of = |part: Part| self.storage_removals.get_or_create(&ByPart { part: part.as_str() });
+        Part::ALL.into_iter().map(|part| of(part).get()).sum()
     }
 
     pub(super) fn reconnects(&self) -> u64 {

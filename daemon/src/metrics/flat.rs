@@ -8,6 +8,7 @@ use crate::deliver::payload::Metrics;
 pub(super) fn flat(counts: &Counts, reading: &Reading) -> Metrics {
     let queue = reading.queue.unwrap_or_default();
     let process = reading.process.unwrap_or_default();
+    let [instances_bytes, results_bytes] = counts.storage_bytes();
     let celsius = reading.temperatures.iter().map(|zone| zone.celsius);
     Metrics {
         uptime_s: reading.age_s(reading.started) as u64,
@@ -36,6 +37,9 @@ pub(super) fn flat(counts: &Counts, reading: &Reading) -> Metrics {
         threads: process.threads,
         disk_free_bytes: reading.disk.map(|disk| disk.free_bytes),
         disk_size_bytes: reading.disk.map(|disk| disk.size_bytes),
+        instances_bytes,
+        results_bytes,
+        removals_total: counts.all_storage_removals(),
         temperature_celsius: celsius.reduce(f64::max),
         certificate_days_left: reading.certificate_days_left(),
         mqtt_reconnects_total: counts.reconnects(),

@@ -12,7 +12,7 @@ mod exporter;
 mod flat;
 mod names;
 mod reading;
-mod system;
+pub(crate) mod system;
 
 pub use certificates::CertificateFile;
 pub use counts::{Counts, STAGES};

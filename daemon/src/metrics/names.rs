@@ -40,6 +40,17 @@ impl Counts {
         );
         to.register("pacs_objects_sent", "Objects that a PACS answered Success for", c.pacs_sent);
         to.register("pacs_failures", "Failed attempts at a PACS", c.pacs_failures);
+        to.register(
+            "storage_removals",
+            "Studies removed, wholly or their instances alone",
+            c.storage_removals,
+        );
+        to.register_with_unit(
+            "storage",
+            "What instances and results take on the disk",
+            Unit::Bytes,
+            c.storage,
+        );
 
         let mut seconds = Seconds(to);
         seconds.register("stage_duration", "Time of a stage of an analysis", c.stage_duration);

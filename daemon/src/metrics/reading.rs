@@ -8,14 +8,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use super::certificates::CertificateFile;
-use super::system::{Disk, Process, THERMAL_ZONES, Temperature, temperatures};
+use super::system::{Process, THERMAL_ZONES, Temperature, temperatures};
 use crate::deliver::Outbox;
 use crate::deliver::alarm::Reasons;
 use crate::deliver::outbox::Limits;
 use crate::deliver::payload::{Health, OutboxHealth};
 use crate::pacs::{Backlog, Pacs};
-use crate::store::Index;
 use crate::store::index::unix_ms;
+use crate::store::{Disk, Index};
 
 /// Where a [`Reading`] is read.
 pub struct Sources {

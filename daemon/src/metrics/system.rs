@@ -1,4 +1,4 @@
-//! What the system says of the process and the machine: proc(5), sysfs, statvfs(3).
+//! What the system says of the process and the machine: proc(5), sysfs.
 //!
 //! What can't be told is absent, never 0: a box without a thermal zone has no temperature.
 
@@ -47,26 +47,6 @@ fn field(text: &str, name: &str) -> Option<u64> {
     rest.split_whitespace().next()?.parse().ok()
 }
 
-/// The file system that holds the state folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Disk {
-    /// What the daemon may still write, bytes.
-    pub free_bytes: u64,
-    /// Its size, bytes.
-    pub size_bytes: u64,
-}
-
-impl Disk {
-    /// Read now.
-    pub(super) fn read(folder: &Path) -> Option<Disk> {
-        let stat = rustix::fs::statvfs(folder).ok()?;
-        Some(Disk {
-            free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
-            size_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
-        })
-    }
-}
-
 /// The temperature of a thermal zone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Temperature {
@@ -79,13 +59,13 @@ pub struct Temperature {
 }
 
 /// Where the kernel lists thermal zones.
-pub(super) const THERMAL_ZONES: &str = "/sys/class/thermal";
+pub(crate) const THERMAL_ZONES: &str = "/sys/class/thermal";
 
 /// Most zones of one machine that are reported.
 const MAX_ZONES: usize = 64;
 
 /// Every zone of a folder like [`THERMAL_ZONES`] that tells a temperature.
-pub(super) fn temperatures(zones: &Path) -> Vec<Temperature> {
+pub(crate) fn temperatures(zones: &Path) -> Vec<Temperature> {
     let entries = fs::read_dir(zones).into_iter().flatten().flatten();
     let zone = |entry: fs::DirEntry| {
         let name = entry.file_name();
@@ -124,13 +104,6 @@ mod tests {
         while Process::read().unwrap().cpu_seconds < before + 0.05 {
             assert!(std::time::Instant::now() < until, "working takes CPU time");
         }
-    }
-
-    #[test]
-    fn the_disk_is_that_of_the_folder() {
-        let disk = Disk::read(Path::new("/")).unwrap();
-        assert!(0 < disk.free_bytes && disk.free_bytes <= disk.size_bytes, "{disk:?}");
-        assert_eq!(Disk::read(Path::new("/nowhere")), None);
     }
 
     #[test]

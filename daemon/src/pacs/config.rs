@@ -124,10 +124,10 @@ pub struct Web {
     #[serde(default)]
     pub username: Option<String>,
     /// File that holds the password on its first line.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::credentials::optional_file")]
     pub password_file: Option<PathBuf>,
     /// File that holds a bearer token on its first line.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::credentials::optional_file")]
     pub token_file: Option<PathBuf>,
 }
 

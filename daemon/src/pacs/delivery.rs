@@ -1,6 +1,6 @@
 //! Takes results from the queues to their destinations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -56,6 +56,14 @@ pub enum PacsError {
     },
 }
 
+/// Reads every file that the configuration of a destination names, as delivery will.
+pub(crate) fn check_files(destination: &Destination) -> Result<(), PacsError> {
+    destination.check_files().map_err(|source| {
+        let name = destination.name.clone();
+        PacsError::Destination { name, source: Box::new(source) }
+    })
+}
+
 impl Pacs {
     /// Opens a queue for each destination in `{state_dir}/pacs/`.
     ///
@@ -68,10 +76,7 @@ impl Pacs {
         counts: &Counts,
     ) -> Result<Pacs, PacsError> {
         let outlet = |destination: &Destination| {
-            destination.check_files().map_err(|source| {
-                let name = destination.name.clone();
-                PacsError::Destination { name, source: Box::new(source) }
-            })?;
+            check_files(destination)?;
             let queue = Queue::open(state_dir.join("pacs").join(&destination.name))?;
             counts.expect_pacs(&destination.name, &SendError::REASONS);
             let (destination, results) = (destination.clone(), results.clone());
@@ -124,6 +129,15 @@ impl Pacs {
             Ok((outlet.destination.name.clone(), backlog))
         };
         self.outlets.iter().map(backlog).collect()
+    }
+
+    /// The studies of which an object is still to be sent, or committed where that is asked for. Blocking.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn studies(&self) -> Result<HashSet<StudyRef>, FileError> {
+        let studies = self.outlets.iter().map(|outlet| outlet.queue.studies());
+        Ok(studies.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
     /// Sends until `shutdown`; an object that is on its way is finished first.

@@ -16,5 +16,5 @@ mod stow;
 pub(crate) use config::validate;
 pub use config::{Config, ConfigError, Destination, Dicom, Web};
 pub use connection::{Connection, SendError};
-pub(crate) use delivery::send_files;
 pub use delivery::{Backlog, Pacs, PacsError};
+pub(crate) use delivery::{check_files, send_files};

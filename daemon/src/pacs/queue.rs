@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::domain::StudyRef;
@@ -47,11 +48,13 @@ pub(super) type Transaction = BTreeMap<String, Job>;
 #[derive(Debug)]
 pub(super) struct Queue {
     dir: PathBuf,
+    /// Held while a job is moved between the folders, and while both are listed.
+    moving: Mutex<()>,
 }
 
 impl Queue {
     pub fn open(dir: PathBuf) -> Result<Queue, FileError> {
-        let queue = Queue { dir };
+        let queue = Queue { dir, moving: Mutex::default() };
         files::create_dir(&queue.stored_dir())?;
         files::create_dir(&queue.transactions_dir())?;
         Ok(queue)
@@ -71,6 +74,13 @@ impl Queue {
     /// All that were sent and aren't committed yet.
     pub fn stored(&self) -> Result<Vec<Job>, FileError> {
         jobs(&self.stored_dir())
+    }
+
+    /// The studies of both.
+    pub fn studies(&self) -> Result<BTreeSet<StudyRef>, FileError> {
+        let _moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs = [self.waiting()?, self.stored()?].concat();
+        Ok(jobs.into_iter().map(|job| job.study_ref).collect())
     }
 
     /// How many there are of both.
@@ -165,6 +175,7 @@ impl Queue {
 
     /// Moves a file that may have been moved already.
     fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
+        let _moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
         match fs::rename(from, to) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             renamed => renamed.map_err(FileError::during("rename", from))?,
@@ -245,6 +256,7 @@ mod tests {
         queue.enqueue(&job()).unwrap();
         queue.mark_stored(&job()).unwrap();
         assert_eq!((queue.waiting().unwrap(), queue.stored().unwrap()), (vec![], vec![job()]));
+        assert_eq!(queue.studies().unwrap(), [job().study_ref].into());
 
         queue.begin_transaction("2.25.1", &[("1.2".to_owned(), job())].into()).unwrap();
         let queue = Queue::open(folder.path().to_owned()).unwrap();
@@ -260,7 +272,7 @@ mod tests {
         queue.mark_stored(&job()).unwrap();
         queue.commit(&job()).unwrap();
         queue.commit(&job()).unwrap();
-        assert!(queue.stored().unwrap().is_empty());
+        assert!(queue.stored().unwrap().is_empty() && queue.studies().unwrap().is_empty());
         assert!(queue.awaiting(Duration::ZERO).unwrap().is_empty());
         assert_eq!(queue.transaction("2.25.1").unwrap(), None);
     }

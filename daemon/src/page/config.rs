@@ -12,6 +12,7 @@ pub struct Config {
     /// Address and port of the page. The default is reachable from this machine only; any other needs `tls`.
     pub bind: SocketAddr,
     /// Holds the token on its first line. By default `page.token` in the state folder, made at the first start.
+    #[serde(default, deserialize_with = "crate::credentials::optional_file")]
     pub token_file: Option<PathBuf>,
     /// TLS; without this table the page is plain HTTP.
     pub tls: Option<Tls>,
@@ -22,8 +23,10 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// The page's certificate with its chain.
+    #[serde(deserialize_with = "crate::credentials::file")]
     pub cert_file: PathBuf,
     /// Its private key.
+    #[serde(deserialize_with = "crate::credentials::file")]
     pub key_file: PathBuf,
 }
 

@@ -33,6 +33,7 @@ mod token;
 mod words;
 
 pub use config::{Config, ConfigError, Tls};
-pub(crate) use server::Server;
+
+pub(crate) use server::{Server, check_files};
 pub(crate) use shared::Sources;
 pub(crate) use token::{address_with_token, read as read_token};

@@ -87,7 +87,8 @@ async fn require_token(
     let token = bearer(request.headers()).map(str::to_owned);
     let seat = blocking(move || {
         let list = Name::try_from(list).map_err(|_| ReadingError::Token)?;
-        let (list, reader) = shared.readings.enter(&list, &token.ok_or(ReadingError::Token)?)?;
+        let (list, reader) =
+            shared.sources.readings.enter(&list, &token.ok_or(ReadingError::Token)?)?;
         Ok(Seat { list: list.into(), reader: reader.into() })
     });
     let seat = seat.await?;
@@ -121,7 +122,7 @@ async fn standing(
             reader: reader.name.clone(),
             exams: list.exams.len(),
             endplates: ENDPLATES.iter().map(ToString::to_string).collect(),
-            standing: shared.readings.standing(&list, &reader, now_ms())?,
+            standing: shared.sources.readings.standing(&list, &reader, now_ms())?,
         }))
     })
     .await
@@ -143,7 +144,7 @@ impl Shared {
         session: Session,
     ) -> Result<std::path::PathBuf, ReadingError> {
         let exam = list.exam(study_ref).ok_or(ReadingError::NotOpen)?;
-        match self.readings.standing(list, reader, now_ms())? {
+        match self.sources.readings.standing(list, reader, now_ms())? {
             Standing::Reading { session: open, study_ref: next, .. }
                 if open == session && next == exam.study_ref =>
             {
@@ -227,7 +228,7 @@ async fn hand_in(
 ) -> Result<StatusCode, Refusal> {
     blocking(move || {
         let exam = (session, &study_ref);
-        shared.readings.hand_in(&list, &reader, exam, (grades, seconds), now_ms())?;
+        shared.sources.readings.hand_in(&list, &reader, exam, (grades, seconds), now_ms())?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await

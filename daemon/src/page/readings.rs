@@ -62,7 +62,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 
 async fn overviews(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<Overview>>, Refusal> {
     blocking(move || {
-        let names = shared.readings.names()?;
+        let names = shared.sources.readings.names()?;
         names.iter().map(|name| shared.overview(name)).collect::<Result<_, _>>().map(Json)
     })
     .await
@@ -77,9 +77,9 @@ async fn overview(
 
 impl Shared {
     fn overview(&self, name: &Name) -> Result<Overview, ReadingError> {
-        let list = self.readings.list(name)?;
+        let list = self.sources.readings.list(name)?;
         let progress = |reader: &Name| {
-            let [blind, with_map] = self.readings.progress(&list, reader)?;
+            let [blind, with_map] = self.sources.readings.progress(&list, reader)?;
             Ok(Progress { name: reader.clone(), blind, with_map })
         };
         let readers = list.readers.iter().map(|reader| progress(&reader.name));
@@ -102,7 +102,7 @@ async fn create(
     Json(new): Json<NewList>,
 ) -> Result<Response, Refusal> {
     blocking(move || {
-        let (list, tokens) = shared.readings.create(new, |study| shared.readable(study))?;
+        let (list, tokens) = shared.sources.readings.create(new, |study| shared.readable(study))?;
         let links = tokens.into_iter().map(|(reader, token)| link(&list.name, reader, &token));
         Ok((StatusCode::CREATED, Json(links.collect::<Vec<_>>())).into_response())
     })
@@ -114,7 +114,7 @@ async fn renew_link(
     Path((list, reader)): Path<(Name, Name)>,
 ) -> Result<Json<Link>, Refusal> {
     blocking(move || {
-        let token = shared.readings.renew_token(&list, &reader)?;
+        let token = shared.sources.readings.renew_token(&list, &reader)?;
         Ok(Json(link(&list, reader, &token)))
     })
     .await
@@ -131,8 +131,8 @@ async fn export(
 ) -> Result<Response, Refusal> {
     blocking(move || {
         let mut table = Vec::new();
-        let list = shared.readings.list(&name)?;
-        agreement::write(&shared.readings.gradings(&list)?, &mut table)?;
+        let list = shared.sources.readings.list(&name)?;
+        agreement::write(&shared.sources.readings.gradings(&list)?, &mut table)?;
         let saved_as = format!("attachment; filename=\"{name}-gradings.csv\"");
         let kind = "text/csv; charset=utf-8".to_owned();
         Ok(([(CONTENT_TYPE, kind), (CONTENT_DISPOSITION, saved_as)], table).into_response())
@@ -152,8 +152,8 @@ async fn import(
     table: Bytes,
 ) -> Result<Json<Imported>, Refusal> {
     blocking(move || {
-        let list = shared.readings.list(&name)?;
-        let new = shared.readings.import(&list, agreement::read(&table[..])?)?;
+        let list = shared.sources.readings.list(&name)?;
+        let new = shared.sources.readings.import(&list, agreement::read(&table[..])?)?;
         Ok(Json(Imported { new }))
     })
     .await
@@ -175,8 +175,8 @@ impl Default for Asked {
 
 impl Shared {
     fn agreement(&self, name: &Name, asked: Asked) -> Result<Report, ReadingError> {
-        let list = self.readings.list(name)?;
-        let gradings = Gradings::new(self.readings.gradings(&list)?)?;
+        let list = self.sources.readings.list(name)?;
+        let gradings = Gradings::new(self.sources.readings.gradings(&list)?)?;
         let categories = Categories { by: asked.by, not_gradable: asked.not_gradable };
         Ok(Report::new(&gradings, categories, Resampling::default())?)
     }

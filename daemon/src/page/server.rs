@@ -1,7 +1,7 @@
 //! The HTTP port: accepts connections under a limit, with TLS where it is configured, and drains them at a stop.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use super::cookie::Cookie;
 use super::routes::routes;
 use super::shared::{Shared, Sources};
 use super::{Config, token};
-use crate::reading::ReadingStore;
+use crate::ports;
 use crate::tls::TlsError;
 
 /// Connections at a time; one more is closed unread. A browser opens up to six.
@@ -57,6 +57,15 @@ pub(crate) enum PageError {
     Token(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// Reads every file that the configuration names, as the server will.
+pub(crate) fn check_files(config: &Config) -> Result<(), PageError> {
+    if let Some(file) = &config.token_file {
+        token::read_file(file).map_err(|e| PageError::Token(e.into()))?;
+    }
+    config.tls.as_ref().map(|tls| tls.acceptor()).transpose()?;
+    Ok(())
+}
+
 /// The page, listening.
 pub(crate) struct Server {
     listener: TcpListener,
@@ -68,7 +77,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Opens the port; who connects now is answered once [`Server::run`] runs. `key` is the site's.
+    /// Opens the port; who connects now is answered once [`Server::run`] runs. `key` is the site's, `former` the port of the
+    /// daemon's former configuration.
     ///
     /// # Errors
     /// The address can't be bound, or token, certificate or key can't be read.
@@ -77,17 +87,17 @@ impl Server {
         state_dir: &Path,
         key: &[u8],
         sources: Sources,
+        former: Option<&net::TcpListener>,
     ) -> Result<Server, PageError> {
         let token = token::load(config, state_dir).map_err(|e| PageError::Token(e.into()))?;
         let tls = config.tls.as_ref().map(|tls| tls.acceptor()).transpose()?;
         let failed = |source| PageError::Bind { address: config.bind, source };
-        let listener = TcpListener::bind(config.bind).await.map_err(failed)?;
+        let listener = ports::open(config.bind, former).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let cookie = Cookie::new(key, &token, address.port(), tls.is_some());
         let shared = Arc::new(Shared {
             sources,
             summaries: Default::default(),
-            readings: ReadingStore::new(state_dir),
             access: Access::new(token.clone(), cookie),
             loopback: address.ip().is_loopback(),
             shutdown: CancellationToken::new(),
@@ -99,6 +109,11 @@ impl Server {
     /// The address listened on, with the port that the system chose if port 0 was configured.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Another handle of the port, which keeps it open after the end of [`Server::run`].
+    pub fn keep_open(&self) -> io::Result<net::TcpListener> {
+        ports::keep_open(&self.listener)
     }
 
     /// The page's address with the token that opens it.

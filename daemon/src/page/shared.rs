@@ -20,6 +20,8 @@ pub(crate) struct Sources {
     pub index: Index,
     /// Their results.
     pub results: ResultStore,
+    /// The reading lists.
+    pub readings: ReadingStore,
     /// A study is analysed when it was quiet for this long.
     pub quiet_period: Duration,
     /// What waits for the broker.
@@ -40,8 +42,6 @@ pub(crate) struct Shared {
     pub sources: Sources,
     /// Read already.
     pub(super) summaries: Summaries,
-    /// The reading lists.
-    pub(super) readings: ReadingStore,
     /// Who may ask.
     pub(super) access: Access,
     /// Served on this machine only.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::exams::MAX_EXAMS;
 use super::words::{self, Explained};
 use crate::domain::StudyRef;
-use crate::store::{ResultStore, StoredResult};
+use crate::store::ResultStore;
 
 /// A result in a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,10 +44,13 @@ struct Finding {
     pattern: String,
 }
 
+/// A revision, and when it was written, Unix time in ms.
+type Written = (u32, u64);
+
 /// The summaries that were asked for, one a study.
 #[derive(Default)]
 pub(super) struct Summaries {
-    known: Mutex<HashMap<StudyRef, (u32, Summary)>>,
+    known: Mutex<HashMap<StudyRef, (Written, Summary)>>,
 }
 
 impl Summaries {
@@ -58,19 +61,20 @@ impl Summaries {
         revision: u32,
         results: &ResultStore,
     ) -> Option<Summary> {
+        let result = results.at(study_ref, revision);
+        // A study that was removed and sent again begins with revision 1 anew.
+        let written = (revision, result.written_ms());
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, summary)) = known.get(study_ref)
-            && *of == revision
+            && *of == written
         {
             return Some(summary.clone());
         }
-        let dir = results.dir(study_ref, revision);
-        let result = StoredResult { study_ref: study_ref.clone(), revision, dir };
         let summary = Summary::read(&result.finding().ok()?)?;
         if known.len() > 2 * MAX_EXAMS {
             known.clear();
         }
-        known.insert(study_ref.clone(), (revision, summary.clone()));
+        known.insert(study_ref.clone(), (written, summary.clone()));
         Some(summary)
     }
 }

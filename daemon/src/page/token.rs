@@ -34,7 +34,11 @@ pub(super) fn load(config: &Config, state_dir: &Path) -> anyhow::Result<String> 
 /// There is none yet, or it is too short.
 pub(crate) fn read(config: &Config, state_dir: &Path) -> anyhow::Result<String> {
     let own = state_dir.join(FILE);
-    let path = config.token_file.as_deref().unwrap_or(&own);
+    read_file(config.token_file.as_deref().unwrap_or(&own))
+}
+
+/// Reads a token and checks that it is long enough.
+pub(super) fn read_file(path: &Path) -> anyhow::Result<String> {
     let line = first_line(path)
         .context("can't read the page's token; a daemon makes it at its first start")?;
     let token = line.trim();

@@ -2,7 +2,7 @@
 //!
 //! An exam that is handed in is one file, written whole; so a crash loses none and spoils none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -169,6 +169,46 @@ impl ReadingStore {
         Ok(Session::BOTH.map(|session| done.keys().filter(|(of, _)| *of == session).count()))
     }
 
+    /// Runs `work` unless an open list, one that somebody has yet to finish, holds the study; meanwhile none is made.
+    ///
+    /// # Errors
+    /// A list can't be read.
+    pub fn unless_listed<T>(
+        &self,
+        study_ref: &StudyRef,
+        work: impl FnOnce() -> T,
+    ) -> Result<Option<T>, ReadingError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(if self.listed()?.contains(study_ref) { None } else { Some(work()) })
+    }
+
+    /// The studies of all open lists.
+    ///
+    /// # Errors
+    /// A list can't be read.
+    pub fn listed(&self) -> Result<HashSet<StudyRef>, ReadingError> {
+        let mut listed = HashSet::new();
+        for name in self.names()? {
+            let list = self.list(&name)?;
+            if self.is_open(&list) {
+                listed.extend(list.exams.into_iter().map(|exam| exam.study_ref));
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Whether a reader has an exam yet to hand in. The last session's are looked at first: while the list is open one of
+    /// them is missing.
+    fn is_open(&self, list: &ReadingList) -> bool {
+        list.readers.iter().rev().any(|reader| {
+            Session::BOTH.into_iter().rev().any(|session| {
+                let order = reader.orders.get(&session).map_or(&[][..], Vec::as_slice);
+                let is_there = |study| self.exam_path(list, &reader.name, session, study).is_file();
+                !order.iter().rev().all(is_there)
+            })
+        })
+    }
+
     /// Takes what a reader says of the exam that is open to them: a grade for each of [`ENDPLATES`], by its name.
     ///
     /// # Errors
@@ -322,6 +362,7 @@ mod tests {
         let first = reader.orders[&Session::WithMap][0].clone();
         let open = Standing::Reading { session: Session::WithMap, study_ref: first, done: 0 };
         assert_eq!(standing(opens_ms), open);
+        assert_eq!(store.listed().unwrap().len(), 3, "two readers have yet to read");
         for study_ref in &reader.orders[&Session::WithMap] {
             let (exam, said) = ((Session::WithMap, study_ref), (grades("0"), 20.0));
             store.hand_in(&list, &reader, exam, said, opens_ms).unwrap();
@@ -329,6 +370,19 @@ mod tests {
         assert_eq!(standing(opens_ms), Standing::Done);
         assert_eq!(store.progress(&list, &reader.name).unwrap(), [3, 3]);
         assert_eq!(store.progress(&list, &name("B")).unwrap(), [0, 0]);
+
+        let listed = &list.exams[0].study_ref;
+        assert_eq!(store.unless_listed(listed, || ()).unwrap(), None);
+        let b = list.reader(&name("B")).unwrap().clone();
+        for session in Session::BOTH {
+            for study_ref in &b.orders[&session] {
+                assert_eq!(store.unless_listed(listed, || ()).unwrap(), None);
+                let said = (grades("0"), 20.0);
+                let later = opens_ms + 100 * DAY_MS * session as u64;
+                store.hand_in(&list, &b, (session, study_ref), said, later).unwrap();
+            }
+        }
+        assert_eq!(store.unless_listed(listed, || ()).unwrap(), Some(()), "the list is done");
     }
 
     #[test]

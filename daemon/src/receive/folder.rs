@@ -6,7 +6,6 @@
 //! which copying tools give to unfinished files.
 
 use super::config::Config;
-use super::ingest::ingest_file;
 use super::refusal::{Origin, Reason, Refusal, RefusedInstances};
 use super::spool::StoredInstance;
 use super::upload::Destination;
@@ -113,6 +112,13 @@ impl FolderWatcher {
                     let reason = refusal.reason.code();
                     warn!(reason, cause = refusal.cause(), "A file waits for the next scan.");
                     self.seen.insert(path, look);
+                    if refusal.reason == Reason::DiskLow {
+                        // So do all others.
+                        for (path, look) in before {
+                            self.seen.entry(path).or_insert(look);
+                        }
+                        break;
+                    }
                 }
                 Err(refusal) => {
                     *counts.entry(refusal.reason).or_default() += 1;
@@ -130,8 +136,7 @@ impl FolderWatcher {
     }
 
     fn take(&self, path: &Path) -> Result<StoredInstance, Refusal> {
-        let stored = ingest_file(&self.destination.store, path)?;
-        let stored = self.destination.announce(stored)?;
+        let stored = self.destination.ingest(path)?;
         if let Err(e) = fs::remove_file(path) {
             // it will be found unchanged at the next scan, and removed then
             warn!(error = %e, "A file that was taken in could not be removed.");
@@ -278,6 +283,24 @@ mod tests {
         assert_eq!(f.scan(), 0);
         assert!(target.exists() && f.folder.path().join(".IM2.part").exists());
         assert!(!f.folder.path().join(REFUSED).exists());
+    }
+
+    #[test]
+    fn files_stay_while_the_disk_is_low_and_are_taken_at_once_when_it_no_longer_is() {
+        let mut f = fixture();
+        let paths = [1, 2].map(|n| f.write(&format!("IM{n}"), &Sample::numbered(n).explicit()));
+        let store = |min_free_bytes| {
+            let store = InstanceStore::open(f._root.path(), b"site key", 1 << 20).unwrap();
+            Arc::new(store.leaving_free(min_free_bytes))
+        };
+        let (low, enough) = (store(u64::MAX), store(1));
+        f.watcher.destination.store = low;
+        f.scan();
+        assert_eq!((f.scan(), f.scan()), (0, 0));
+        assert!(paths.iter().all(|path| path.exists()));
+        f.watcher.destination.store = enough;
+        assert_eq!(f.scan(), 2);
+        assert!(f.sink.refused.lock().unwrap().is_empty());
     }
 
     #[test]

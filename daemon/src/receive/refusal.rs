@@ -2,6 +2,7 @@
 
 use super::command::Status;
 use crate::domain::AeTitle;
+use crate::store::disk;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -36,7 +37,9 @@ pub enum Reason {
     InvalidCommand,
     /// A file in the watched folder, or named by the user, that can't be read.
     Unreadable,
-    /// The disk is full or failing; the peer may try again.
+    /// Less space is free than `storage.min_free_bytes`, or none; the peer may try again.
+    DiskLow,
+    /// The disk fails; the peer may try again.
     StorageFailed,
     /// On disk, but the index didn't take it; the peer may try again.
     IndexFailed,
@@ -44,7 +47,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 14] = [
+    pub const ALL: [Reason; 15] = [
         Reason::NotDicom,
         Reason::Truncated,
         Reason::Malformed,
@@ -57,6 +60,7 @@ impl Reason {
         Reason::TooLarge,
         Reason::InvalidCommand,
         Reason::Unreadable,
+        Reason::DiskLow,
         Reason::StorageFailed,
         Reason::IndexFailed,
     ];
@@ -76,6 +80,7 @@ impl Reason {
             Reason::TooLarge => "too_large",
             Reason::InvalidCommand => "invalid_command",
             Reason::Unreadable => "unreadable",
+            Reason::DiskLow => "disk_low",
             Reason::StorageFailed => "storage_failed",
             Reason::IndexFailed => "index_failed",
         }
@@ -96,6 +101,7 @@ impl Reason {
             Reason::TooLarge => "The instance is larger than the configured limit.",
             Reason::InvalidCommand => "The store command is incomplete.",
             Reason::Unreadable => "The file can't be read.",
+            Reason::DiskLow => "There is too little space on the disk.",
             Reason::StorageFailed => "The instance could not be written to disk.",
             Reason::IndexFailed => "The instance could not be recorded.",
         }
@@ -103,13 +109,13 @@ impl Reason {
 
     /// Whether the same instance may be accepted later, without being changed.
     pub fn is_transient(self) -> bool {
-        matches!(self, Reason::StorageFailed | Reason::IndexFailed)
+        matches!(self, Reason::DiskLow | Reason::StorageFailed | Reason::IndexFailed)
     }
 
     /// The status of the C-STORE response (PS3.4, table B.2-1; PS3.7, annex C).
     pub(super) fn status(self) -> Status {
         match self {
-            Reason::TooLarge | Reason::StorageFailed | Reason::IndexFailed => {
+            Reason::TooLarge | Reason::DiskLow | Reason::StorageFailed | Reason::IndexFailed => {
                 Status::OUT_OF_RESOURCES
             }
             Reason::MissingUid
@@ -145,9 +151,14 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal because the spool failed.
+    /// A refusal because the spool failed, or has no space left.
     pub(super) fn storage(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Refusal {
-        Refusal { reason: Reason::StorageFailed, source: Some(source.into()) }
+        let source = source.into();
+        let reason = match source.downcast_ref() {
+            Some(error) if disk::is_full(error) => Reason::DiskLow,
+            _ => Reason::StorageFailed,
+        };
+        Refusal { reason, source: Some(source) }
     }
 
     /// A refusal because a file to be taken in can't be read.
@@ -200,6 +211,24 @@ impl RefusedInstances {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_is_no_failing_one() {
+        let reason = |kind: std::io::ErrorKind| Refusal::storage(std::io::Error::from(kind)).reason;
+        assert_eq!(reason(std::io::ErrorKind::StorageFull), Reason::DiskLow);
+        assert_eq!(reason(std::io::ErrorKind::QuotaExceeded), Reason::DiskLow);
+        assert_eq!(reason(std::io::ErrorKind::ReadOnlyFilesystem), Reason::StorageFailed);
+    }
+
+    #[test]
+    fn the_readme_holds_the_list() {
+        let readme = include_str!("../../../README.md");
+        let list = readme.split("counted by reason in").nth(1).unwrap();
+        let list = list.split("\n\n").next().unwrap();
+        for reason in Reason::ALL {
+            assert!(list.contains(&format!("`{reason}`")), "README lacks {reason}");
+        }
+    }
 
     #[test]
     fn the_published_code_is_the_serialized_one() {

@@ -6,8 +6,9 @@ use super::sink::{CommitmentSink, InstanceSink};
 use super::spool::InstanceStore;
 use super::upload::Destination;
 use crate::metrics::Counts;
+use crate::ports;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -43,7 +44,7 @@ pub struct Server {
 
 impl Server {
     /// Opens the port; peers that connect now are served once [`Server::run`] runs. Without a sink for them, reports on
-    /// storage commitment are refused.
+    /// storage commitment are refused. `former` is the port of the daemon's former configuration.
     ///
     /// # Errors
     /// When the address can't be bound.
@@ -53,10 +54,11 @@ impl Server {
         sink: Arc<dyn InstanceSink>,
         commitments: Option<Arc<dyn CommitmentSink>>,
         counts: Counts,
+        former: Option<&net::TcpListener>,
     ) -> Result<Server, ServeError> {
         let address = config.bind;
         let failed = |source| ServeError { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let listener = ports::open(address, former).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
         let shared = Shared {
             associations: Semaphore::new(config.max_associations),
@@ -71,6 +73,11 @@ impl Server {
     /// The address listened on, with the port that the system chose if port 0 was configured.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Another handle of the port, which keeps it open after the end of [`Server::run`].
+    pub fn keep_open(&self) -> io::Result<net::TcpListener> {
+        ports::keep_open(&self.listener)
     }
 
     /// Serves associations until `shutdown`; then lets the running ones finish within the grace time and

@@ -2,7 +2,8 @@
 //!
 //! Owns `{root}/{study_ref}/{name}.dcm`, where `name` is the first 32 hex digits of the SHA-256 of the SOP
 //! Instance UID, and `{root}/.incoming/`, where an instance grows until it is whole. A file that stands in a
-//! study's folder is complete, checked and fsynced; it is only ever replaced by a rename.
+//! study's folder is complete, checked and fsynced; it is only ever replaced by a rename, or removed with its whole study.
+//! Nothing is begun while less space is free than the store was told to leave.
 //!
 //! Must not put any character that a peer chose into a path.
 
@@ -12,16 +13,20 @@ use super::refusal::{Reason, Refusal};
 use super::sop::{TransferSyntax, is_storage_class};
 use crate::domain::StudyRef;
 use crate::hex::hex;
+use crate::store::Disk;
+use crate::store::files::{self, FileError};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use tempfile::NamedTempFile;
 
 const INCOMING: &str = ".incoming";
+/// Where a study's folder lies while it is being removed.
+const REMOVED: &str = ".removed";
 /// Instances hold patient data: nobody but the daemon's user looks into the folders.
 const FOLDER_MODE: u32 = 0o700;
 
@@ -91,13 +96,18 @@ pub struct InstanceStore {
     root: PathBuf,
     site_key: Vec<u8>,
     max_object_bytes: u64,
+    /// Nothing is begun while less than this is free.
+    min_free_bytes: u64,
+    /// Shared by whatever arrives, from before its file is in place until it is in the index; exclusive while a study is
+    /// removed.
+    arriving: RwLock<()>,
     /// Held from the comparison with an earlier file to the rename over it.
     replacing: Mutex<()>,
 }
 
 impl InstanceStore {
     /// Opens the store at `root`, making the folder if needed, and removes what an interrupted run left in
-    /// `.incoming`. One process may have a store open.
+    /// `.incoming` and `.removed`. One process may have a store open.
     ///
     /// # Errors
     /// When a folder can't be made, read or cleaned.
@@ -114,12 +124,26 @@ impl InstanceStore {
             let path = leftover.map_err(SpoolError::at("read", &incoming))?.path();
             fs::remove_file(&path).map_err(SpoolError::at("remove", &path))?;
         }
+        let removed = root.join(REMOVED);
+        match fs::remove_dir_all(&removed) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(SpoolError::at("remove", &removed)(e));
+            }
+            _ => make_folder(&removed).map_err(SpoolError::at("make", &removed))?,
+        }
         Ok(InstanceStore {
             root,
             site_key: site_key.into(),
             max_object_bytes,
+            min_free_bytes: 0,
+            arriving: RwLock::default(),
             replacing: Mutex::new(()),
         })
+    }
+
+    /// Refuses instances while less than this is free, bytes.
+    pub fn leaving_free(self, min_free_bytes: u64) -> InstanceStore {
+        InstanceStore { min_free_bytes, ..self }
     }
 
     /// Every study and its instance files, in order; to build an index from.
@@ -143,9 +167,41 @@ impl InstanceStore {
         self.root.join(study_ref.as_str())
     }
 
+    /// What the instance files of a study take on the disk, bytes.
+    ///
+    /// # Errors
+    /// When its folder can't be read.
+    pub fn bytes_of(&self, study_ref: &StudyRef) -> Result<u64, FileError> {
+        files::bytes_in(&self.study_folder(study_ref))
+    }
+
+    /// Held by whoever brings an instance, from before [`InstanceStore::commit`] until the index knows it.
+    pub(super) fn arriving(&self) -> RwLockReadGuard<'_, ()> {
+        self.arriving.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work`, which may remove studies, while no instance is on its way between its file and the index.
+    pub fn between_arrivals<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _none = self.arriving.write().unwrap_or_else(PoisonError::into_inner);
+        work()
+    }
+
+    /// Removes the instance files of a study: after a crash all of them are there or none. Call it in
+    /// [`InstanceStore::between_arrivals`].
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn remove(&self, study_ref: &StudyRef) -> Result<(), FileError> {
+        let removed = self.root.join(REMOVED).join(study_ref.as_str());
+        files::remove_dir(&self.study_folder(study_ref), &removed)
+    }
+
     /// Starts an instance that is said to be this one.
     pub(super) fn begin(&self, claim: Claim) -> Result<Incoming, Refusal> {
         claim.check()?;
+        if Disk::has_less_than(&self.root, self.min_free_bytes) {
+            return Err(Reason::DiskLow.into());
+        }
         let head = file_meta::head(&claim)?;
         let folder = self.root.join(INCOMING);
         let mut incoming = Incoming {
@@ -351,6 +407,42 @@ mod tests {
         let spool = InstanceStore::open(dir.path(), b"site key", 1 << 20).unwrap();
         assert!(!leftover.exists());
         assert_eq!(spool.list().unwrap()[&stored.study_ref], [stored.path]);
+    }
+
+    #[test]
+    fn nothing_is_begun_while_the_disk_is_low() {
+        let (dir, _) = scratch_store();
+        let spool = InstanceStore::open(dir.path(), b"site key", 1 << 20).unwrap();
+        let spool = spool.leaving_free(u64::MAX);
+        assert_eq!(spool.begin(claim("1.2.3")).unwrap_err().reason, Reason::DiskLow);
+        assert_eq!(fs::read_dir(dir.path().join(INCOMING)).unwrap().count(), 0);
+        assert!(spool.leaving_free(1).begin(claim("1.2.3")).is_ok());
+    }
+
+    #[test]
+    fn a_study_is_removed_whole_and_never_while_an_instance_arrives() {
+        let (dir, spool) = scratch_store();
+        let stored = store(&spool, &Sample::default()).unwrap();
+        let study_ref = &stored.study_ref;
+        assert!(spool.bytes_of(study_ref).unwrap() >= stored.path.metadata().unwrap().len());
+        std::thread::scope(|threads| {
+            let arriving = spool.arriving();
+            let removing = threads.spawn(|| spool.between_arrivals(|| spool.remove(study_ref)));
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            assert!(stored.path.exists());
+            drop(arriving);
+            removing.join().unwrap().unwrap();
+        });
+        assert!(spool.list().unwrap().is_empty());
+        assert_eq!(spool.bytes_of(study_ref).unwrap(), 0);
+
+        // A crash between moving aside and emptying.
+        store(&spool, &Sample::default()).unwrap();
+        let half = dir.path().join(REMOVED).join(study_ref.as_str());
+        fs::rename(spool.study_folder(study_ref), &half).unwrap();
+        drop(spool);
+        let spool = InstanceStore::open(dir.path(), b"site key", 1 << 20).unwrap();
+        assert!(spool.list().unwrap().is_empty() && !half.exists());
     }
 
     #[test]

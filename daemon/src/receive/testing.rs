@@ -195,10 +195,16 @@ impl TestServer {
         let (dir, store) = scratch_store();
         let sink = Arc::new(RecordingSink::default());
         let counts = Counts::default();
-        let server =
-            Server::bind(config, store.clone(), sink.clone(), Some(sink.clone()), counts.clone())
-                .await
-                .unwrap();
+        let server = Server::bind(
+            config,
+            store.clone(),
+            sink.clone(),
+            Some(sink.clone()),
+            counts.clone(),
+            None,
+        )
+        .await
+        .unwrap();
         let address = server.local_addr();
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(server.run(shutdown.clone()));

@@ -1,8 +1,10 @@
 //! One instance on its way from an association to the spool: gathers fragments, writes on blocking threads.
 
+use super::ingest::ingest_file;
 use super::refusal::{Reason, Refusal};
 use super::sink::InstanceSink;
 use super::spool::{Claim, Incoming, InstanceStore, StoredInstance};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
@@ -20,12 +22,19 @@ pub(super) struct Destination {
 impl Destination {
     /// Gives a whole instance its place and tells the sink.
     fn settle(&self, incoming: Incoming) -> Result<StoredInstance, Refusal> {
+        let _arriving = self.store.arriving();
         let stored = self.store.commit(incoming)?;
         self.announce(stored)
     }
 
+    /// Takes a file in and tells the sink.
+    pub(super) fn ingest(&self, path: &Path) -> Result<StoredInstance, Refusal> {
+        let _arriving = self.store.arriving();
+        self.announce(ingest_file(&self.store, path)?)
+    }
+
     /// Tells the sink of a stored instance.
-    pub(super) fn announce(&self, stored: StoredInstance) -> Result<StoredInstance, Refusal> {
+    fn announce(&self, stored: StoredInstance) -> Result<StoredInstance, Refusal> {
         match self.sink.stored(&stored) {
             Ok(()) => Ok(stored),
             Err(e) => Err(Refusal { reason: Reason::IndexFailed, source: Some(e.0) }),

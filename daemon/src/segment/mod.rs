@@ -14,6 +14,8 @@ pub use config::{Config, MAX_THREADS};
 pub use marrow::{MarrowError, MarrowField};
 pub use networks::{Segmenter, check_contract};
 
+use std::ops::ControlFlow;
+
 use ndarray::Array3;
 
 use crate::domain::Volume;
@@ -51,6 +53,9 @@ pub struct Segmentation {
     pub threshold: f32,
 }
 
+/// Called after every slice; a break ends the analysis with [`SegmentError::BrokenOff`].
+pub type OnSlice<'a> = &'a mut dyn FnMut() -> ControlFlow<()>;
+
 /// Why an exam couldn't be segmented.
 #[derive(Debug, thiserror::Error)]
 pub enum SegmentError {
@@ -66,6 +71,9 @@ pub enum SegmentError {
         #[source]
         source: MarrowError,
     },
+    /// Whoever asked for it asked to end it.
+    #[error("the analysis was broken off")]
+    BrokenOff,
     /// A network failed.
     #[error(transparent)]
     Network(#[from] modic_models::BundleError),

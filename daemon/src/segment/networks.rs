@@ -6,7 +6,7 @@ use std::path::Path;
 use modic_models::{Bundle, BundleError, Manifest, Normalisation, Runtime, Shipped};
 use ndarray::{Array2, Array3, ArrayView3, Axis, Zip, s, stack};
 
-use super::{MarrowField, SegmentError, Segmentation, anatomy, normalise};
+use super::{MarrowField, OnSlice, SegmentError, Segmentation, anatomy, normalise};
 use crate::domain::Volume;
 use crate::mask;
 use crate::volume::{covered, from_square_pixels, moved_mm, resample_onto, to_square_pixels};
@@ -63,15 +63,15 @@ impl Segmenter {
     }
 
     /// Segments one exam; `t1` and `t2` each on its own grid. Nothing is found where T2 was not measured.
-    /// `on_slice` is called twice for every slice.
+    /// `on_slice` is called twice for every slice, and may say that it is enough.
     ///
     /// # Errors
-    /// No vertebral bodies are seen, a series is black where they lie, or a network fails.
+    /// No vertebral bodies are seen, a series is black where they lie, a network fails, or `on_slice` broke it off.
     pub fn segment(
         &mut self,
         t1: &Volume,
         t2: Volume,
-        on_slice: &mut dyn FnMut(),
+        on_slice: OnSlice,
     ) -> Result<Segmentation, SegmentError> {
         let anatomy = self.anatomy(t1, on_slice)?;
         let bodies = anatomy.mapv(|class| class == anatomy::VERTEBRA || class == anatomy::S1);
@@ -106,11 +106,7 @@ impl Segmenter {
     }
 
     /// Network 1 over every slice.
-    fn anatomy(
-        &mut self,
-        t1: &Volume,
-        on_slice: &mut dyn FnMut(),
-    ) -> Result<Array3<u8>, BundleError> {
+    fn anatomy(&mut self, t1: &Volume, on_slice: OnSlice) -> Result<Array3<u8>, SegmentError> {
         let pixel = self.vertebrae.manifest().input.pixel_mm;
         let [_, row_mm, column_mm] = t1.grid.spacing;
         let mut classes = Array3::zeros(t1.data.dim());
@@ -127,7 +123,9 @@ impl Segmenter {
                     }
                 });
             }
-            on_slice();
+            if on_slice().is_break() {
+                return Err(SegmentError::BrokenOff);
+            }
         }
         Ok(classes)
     }
@@ -141,8 +139,8 @@ impl Segmenter {
         t1_ratio: &Volume,
         t2_ratio: &Volume,
         bodies: ArrayView3<bool>,
-        on_slice: &mut dyn FnMut(),
-    ) -> Result<Array3<f32>, BundleError> {
+        on_slice: OnSlice,
+    ) -> Result<Array3<f32>, SegmentError> {
         let pixel = self.modic.manifest().input.pixel_mm;
         let [_, row_mm, column_mm] = t1_ratio.grid.spacing;
         let [rows, columns] = surroundings(bodies, [row_mm, column_mm]);
@@ -155,7 +153,9 @@ impl Segmenter {
         let last = bodies.len_of(Axis(0)) - 1;
         let mut probability = Array3::zeros(t1_ratio.data.dim());
         for (index, bodies) in bodies.outer_iter().enumerate() {
-            on_slice();
+            if on_slice().is_break() {
+                return Err(SegmentError::BrokenOff);
+            }
             if !bodies.iter().any(|b| *b) {
                 continue;
             }
@@ -269,6 +269,8 @@ pub fn check_contract(which: Shipped, manifest: &Manifest) -> Result<(), BundleE
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
     use super::*;
     use crate::phantom::{Settings, generate};
 
@@ -305,7 +307,10 @@ mod tests {
         grid.shape[1] -= cut;
         let t2 = Volume::new(exam.t2.data.slice(s![.., cut.., ..]).to_owned(), grid);
         let mut segmenter = Segmenter::shipped(&Runtime::default()).unwrap();
-        let found = segmenter.segment(&exam.t1, t2, &mut || {}).unwrap().modic_probability;
+        let found = segmenter
+            .segment(&exam.t1, t2, &mut || ControlFlow::Continue(()))
+            .unwrap()
+            .modic_probability;
         let middle = middle - 3;
         assert!(found.slice(s![.., ..middle, ..]).iter().all(|p| *p == 0.0));
         assert!(found.slice(s![.., middle.., ..]).iter().any(|p| *p > 0.0));

@@ -14,6 +14,7 @@ use crate::deliver::commands::{
 };
 use crate::domain::StudyRef;
 use crate::logging;
+use crate::store::index::Requested;
 use crate::store::{Index, write_atomically};
 
 /// What becomes of a request: what was checked, or the code of the reason why it failed.
@@ -88,8 +89,9 @@ fn update(change: impl FnOnce() -> Result<(), UpdateError>) -> Carried {
 
 fn run_again(study_ref: &StudyRef, index: &Index) -> Carried {
     match index.analyse_again(study_ref) {
-        Ok(true) => Ok(Vec::new()),
-        Ok(false) => Err(("unknown_study", Vec::new())),
+        Ok(Requested::Due) => Ok(Vec::new()),
+        Ok(Requested::UnknownStudy) => Err(("unknown_study", Vec::new())),
+        Ok(Requested::InstancesRemoved) => Err(("instances_removed", Vec::new())),
         Err(error) => Err(failed("index_failed", error)),
     }
 }

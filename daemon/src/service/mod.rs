@@ -17,11 +17,14 @@ pub(crate) mod announce;
 mod commands;
 mod intake;
 mod networks;
+mod reload;
 mod site_key;
 mod worker;
 
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
@@ -35,16 +38,21 @@ use crate::deliver::mqtt::Feeds;
 use crate::deliver::{Delivery, Identity, Outbox};
 use crate::metrics::{self, CertificateFile, Counts, Exporter};
 use crate::pacs::Pacs;
-use crate::page;
+use crate::reading::ReadingStore;
 use crate::receive::{self, InstanceSink, InstanceStore, Server};
+use crate::storage::{self, Keeper};
 use crate::store::index::{InstanceFile, Opened, unix_ms};
 use crate::store::{Index, ResultStore};
+use crate::supervision::{self, Pulse};
+use crate::{page, status};
 
 use announce::Announcer;
 use commands::Executor;
 use intake::Intake;
 use networks::Networks;
 use worker::Worker;
+
+pub use reload::serve;
 
 /// A daemon whose ports are open and whose files are in order, ready to run.
 pub struct Service {
@@ -58,18 +66,30 @@ pub struct Service {
     pacs: Arc<Pacs>,
     page: page::Server,
     exporter: Arc<Exporter>,
+    status: status::Writer,
+    counts: Counts,
+    config_refused: Arc<AtomicBool>,
+}
+
+/// What one configuration's service leaves to the next one's: who sends meanwhile waits, and nothing is counted anew.
+pub struct Handover {
+    index: Index,
+    counts: Counts,
+    dicom_port: net::TcpListener,
+    page_port: net::TcpListener,
 }
 
 impl Service {
-    /// Opens everything that can fail: bundles, stores, ports.
+    /// Opens everything that can fail: bundles, stores, ports. `former` is what the service before it in this process left.
     ///
     /// # Errors
     /// A bundle doesn't verify, the state folder isn't usable, or a port is taken.
-    pub async fn start(config: Config) -> anyhow::Result<Service> {
+    pub async fn start(config: Config, former: Option<&Handover>) -> anyhow::Result<Service> {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "modicd starts.");
         let prepared = config.clone();
+        let kept = former.map(|former| (former.index.clone(), former.counts.clone()));
         let (parts, config) =
-            tokio::task::spawn_blocking(move || open(&prepared).map(|p| (p, prepared)))
+            tokio::task::spawn_blocking(move || open(&prepared, kept).map(|p| (p, prepared)))
                 .await
                 .context("opening the state folder ended in a panic")??;
         let Parts { key, store, index, results, outbox, pacs, bundles, networks, counts } = parts;
@@ -99,17 +119,36 @@ impl Service {
             &identity.boot_id,
             &config.modic.typing_version,
         ));
+        let readings = ReadingStore::new(&config.state_dir);
         let sources = page::Sources {
             index: index.clone(),
             results: results.clone(),
-            quiet_period: Duration::from_secs_f64(config.worker.quiet_period_s),
+            quiet_period: config.worker.quiet_period(),
+            readings: readings.clone(),
             outbox: Arc::clone(&outbox),
             info: networks.info(),
             health: health.clone(),
             metrics: exporter.subscribe(),
             exporter: Arc::clone(&exporter),
         };
-        let page = page::Server::bind(&config.page, &config.state_dir, &key, sources).await?;
+        let keeper = Keeper::new(
+            config.storage.clone(),
+            config.worker.quiet_period(),
+            storage::Sources {
+                state_dir: config.state_dir.clone(),
+                instances: Arc::clone(&store),
+                results: results.clone(),
+                index: index.clone(),
+                outbox: Arc::clone(&outbox),
+                pacs: Arc::clone(&pacs),
+                readings,
+            },
+            counts.clone(),
+        );
+        let port = former.map(|former| &former.page_port);
+        let page = page::Server::bind(&config.page, &config.state_dir, &key, sources, port).await?;
+        let (status_info, status_health) = (networks.info(), health.clone());
+        let status_outbox = Arc::clone(&outbox);
         let feeds = Feeds {
             info: networks.info(),
             bundles: networks.states(),
@@ -134,8 +173,20 @@ impl Service {
             Arc::clone(&sink),
             commitments,
             counts.clone(),
+            former.map(|former| &former.dicom_port),
         )
         .await?;
+        let config_refused = Arc::<AtomicBool>::default();
+        let stall_after = Duration::from_secs_f64(config.worker.stall_after_s);
+        let status = status::Writer {
+            state_dir: config.state_dir.clone(),
+            dicom: server.local_addr().to_string(),
+            page: page.address().to_string(),
+            info: status_info,
+            health: status_health,
+            metrics: exporter.subscribe(),
+            outbox: status_outbox,
+        };
         let worker = Worker {
             config: config.worker.clone(),
             study: config.study.clone(),
@@ -147,8 +198,12 @@ impl Service {
             pacs: Arc::clone(&pacs),
             health: health_sender,
             looked_at: Default::default(),
-            counts,
+            counts: counts.clone(),
+            pulse: Pulse::new("the worker", stall_after),
+            config_refused: Arc::clone(&config_refused),
+            clock: supervision::Clock::Unknown,
             reasons: Default::default(),
+            keeper,
         };
         Ok(Service {
             config,
@@ -161,6 +216,9 @@ impl Service {
             pacs,
             page,
             exporter,
+            status,
+            counts,
+            config_refused,
         })
     }
 
@@ -179,12 +237,18 @@ impl Service {
         self.page.address_with_token()
     }
 
+    /// Set when a changed configuration was refused: the box says so.
+    pub(crate) fn config_refused(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.config_refused)
+    }
+
     /// Runs until `shutdown`: then the ports close, running associations and the study at work end, and what
-    /// is in the outbox is offered to the broker once more.
+    /// is in the outbox is offered to the broker once more. Gives what the next service in this process can go on with;
+    /// dropped, it closes the ports.
     ///
     /// # Errors
     /// The index became unusable while running; a restart mends it from the files.
-    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<Handover> {
         let Service {
             config,
             server,
@@ -196,7 +260,17 @@ impl Service {
             pacs,
             page,
             exporter,
+            status,
+            counts,
+            config_refused: _,
         } = self;
+        let handover = Handover {
+            index: worker.index.clone(),
+            counts,
+            dicom_port: server.keep_open().context("can't keep the DICOM port")?,
+            page_port: page.keep_open().context("can't keep the page's port")?,
+        };
+        let pulses = vec![worker.pulse.clone(), delivery.pulse()];
         let receiving = shutdown.child_token();
         let delivering = CancellationToken::new();
         let server = tokio::spawn(server.run(receiving.clone()));
@@ -209,6 +283,8 @@ impl Service {
         let executor = tokio::spawn(executor.run(receiving.clone()));
         let page = tokio::spawn(page.run(receiving.clone()));
         let exporter = tokio::spawn(exporter.run(delivering.clone()));
+        let status = tokio::spawn(status.run(delivering.clone()));
+        let watchdog = tokio::spawn(supervision::watch(pulses, delivering.clone()));
         let worked = worker.run(shutdown).await;
         receiving.cancel();
         for task in [server, folder, executor, page] {
@@ -218,8 +294,10 @@ impl Service {
         exporter.await.context("reading the metrics ended in a panic")?;
         delivery.await.context("MQTT delivery ended in a panic")?;
         pacs.await.context("delivery to the PACS ended in a panic")?;
+        status.await.context("writing the status ended in a panic")?;
+        watchdog.await.context("feeding the watchdog ended in a panic")?;
         tracing::info!("modicd has stopped.");
-        worked
+        worked.map(|()| handover)
     }
 }
 
@@ -236,16 +314,29 @@ struct Parts {
     counts: Counts,
 }
 
-fn open(config: &Config) -> anyhow::Result<Parts> {
+/// `kept` was opened and compared with the files before.
+fn open(config: &Config, kept: Option<(Index, Counts)>) -> anyhow::Result<Parts> {
     let state = &config.state_dir;
     std::fs::create_dir_all(state).with_context(|| format!("can't make {}", state.display()))?;
     let key = site_key::load(config.site_key_file.as_deref(), state)?;
     let limit = config.receive.max_object_bytes;
-    let store = Arc::new(InstanceStore::open(state.join("instances"), key.clone(), limit)?);
+    let store = InstanceStore::open(state.join("instances"), key.clone(), limit)?;
+    let store = Arc::new(store.leaving_free(config.storage.min_free_bytes));
     let results = ResultStore::open(state)?;
-    let counts = Counts::default();
+    let (index, counts) = match kept {
+        Some((index, counts)) => (index, counts),
+        None => (open_index(state, &store, &results)?, Counts::default()),
+    };
     let outbox = Arc::new(Outbox::open(&state.join("outbox"), (&config.mqtt).into())?);
     let pacs = Arc::new(Pacs::open(state, &config.pacs, &results, &counts)?);
+    let bundles = Arc::new(bundles::Store::new(config)?);
+    bundles.process_begins();
+    let networks = Networks::load(config, Arc::clone(&bundles), counts.clone())?;
+    Ok(Parts { key, store, index, results, outbox, pacs, bundles, networks, counts })
+}
+
+/// Opens the index and makes it agree with the files.
+fn open_index(state: &Path, store: &InstanceStore, results: &ResultStore) -> anyhow::Result<Index> {
     let (index, opened) = Index::open(&state.join("index"))?;
     if let Opened::Rebuilt { moved_to } = &opened {
         tracing::warn!(
@@ -253,18 +344,17 @@ fn open(config: &Config) -> anyhow::Result<Parts> {
             "The index could not be opened; it is built anew from the files."
         );
     }
-    let done = index.reconcile(instance_files(&store)?, results.all()?)?;
+    let done = index.reconcile(instance_files(store)?, results.all()?)?;
     tracing::info!(
         instances_added = done.instances_added,
         instances_removed = done.instances_removed,
         results_added = done.results_added,
+        results_removed = done.results_removed,
+        studies_removed = done.studies_removed,
         unreadable = done.unreadable,
         "The index agrees with the files."
     );
-    let bundles = Arc::new(bundles::Store::new(config)?);
-    bundles.process_begins();
-    let networks = Networks::load(config, Arc::clone(&bundles), counts.clone())?;
-    Ok(Parts { key, store, index, results, outbox, pacs, bundles, networks, counts })
+    Ok(index)
 }
 
 fn instance_files(store: &InstanceStore) -> anyhow::Result<Vec<InstanceFile>> {

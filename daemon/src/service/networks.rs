@@ -17,7 +17,7 @@ use crate::deliver::bundle::{BundleSlot, BundleSource, BundleState, RefusedBundl
 use crate::deliver::payload::Info;
 use crate::metrics::Counts;
 use crate::report::BundleUsed;
-use crate::segment::Segmenter;
+use crate::segment::{OnSlice, Segmenter};
 
 /// The analyser with the bundles that it has.
 pub(super) struct Networks {
@@ -114,7 +114,7 @@ impl Networks {
     pub fn analyse(
         &mut self,
         prepared: &Prepared,
-        on_step: &mut dyn FnMut(),
+        on_step: OnSlice,
     ) -> anyhow::Result<Verdict<Analysis>> {
         let in_use: Vec<_> = self.in_use.iter().map(|c| (c.network, c.slot.clone())).collect();
         let noted = self.store.analysis_begins(&in_use);
@@ -192,7 +192,9 @@ fn how_it_ended(analysed: Option<&Result<Verdict<Analysis>, AnalysisError>>) -> 
     match analysed {
         Some(Ok(Ok(_))) => Ended::Well,
         None | Some(Err(AnalysisError::Segment(_))) => Ended::Badly,
-        Some(Ok(Err(Refused { .. })) | Err(AnalysisError::Read(_))) => Ended::Otherwise,
+        Some(Ok(Err(Refused { .. })) | Err(AnalysisError::Read(_) | AnalysisError::BrokenOff)) => {
+            Ended::Otherwise
+        }
     }
 }
 

@@ -5,17 +5,20 @@
 //! (by its fingerprint) and the same event identifiers.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
+use fail::fail_point;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::announce::{Announcer, refused_series};
 use super::networks::Networks;
-use crate::analysis::{Analysis, Refused};
+use crate::analysis::{Analysis, AnalysisError, Prepared, Refused};
 use crate::config::WorkerConfig;
 use crate::deliver::alarm::Reasons;
 use crate::deliver::payload::{EventBody, Health, Status};
@@ -25,12 +28,18 @@ use crate::metrics::Counts;
 use crate::pacs::Pacs;
 use crate::receive::InstanceStore;
 use crate::report::{FINDING_FILE, FindingBody};
+use crate::storage::Keeper;
 use crate::store::index::{Attempt, Outcome};
-use crate::store::{Index, IndexError, ResultStore, StoredResult, write_atomically};
+use crate::store::{Index, IndexError, ResultStore, StoredResult, disk, write_atomically};
 use crate::study::{self, Completeness, Headers};
+use crate::supervision::{Clock, Pulse};
 
 /// Code of `study.failed` when the analysis ended in errors or took the daemon down.
 const ANALYSIS_FAILED: &str = "analysis_failed";
+
+/// How often the system is asked whether its clock is right: while analyses wait for it, and later while it isn't.
+const ASK_CLOCK_AT_START_EVERY: Duration = Duration::from_secs(2);
+const ASK_CLOCK_EVERY: Duration = Duration::from_secs(60);
 
 pub(super) struct Worker {
     pub config: WorkerConfig,
@@ -45,15 +54,28 @@ pub(super) struct Worker {
     /// The generation of each receiving study that was last looked at for being whole.
     pub looked_at: HashMap<StudyRef, u64>,
     pub counts: Counts,
+    /// Beats with every step forward.
+    pub pulse: Pulse,
+    /// Whether a changed configuration was refused.
+    pub config_refused: Arc<AtomicBool>,
+    /// Whether the clock can be trusted, as it was last asked.
+    pub clock: Clock,
     /// What keeps the box from being ok.
     pub reasons: Reasons,
+    /// Keeps the disk in order between two studies.
+    pub keeper: Keeper,
 }
 
 impl Worker {
-    /// Works until `shutdown`; the study at work is finished first.
+    /// Works until `shutdown`; the study at work is finished first, or broken off after `stop_limit_s`.
     pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let pause = Duration::from_secs_f64(self.config.poll_interval_s);
+        self.wait_for_clock(&shutdown).await;
+        let mut asked = Instant::now();
         while !shutdown.is_cancelled() {
+            if self.clock == Clock::Free && asked.elapsed() >= ASK_CLOCK_EVERY {
+                (self.clock, asked) = (Clock::ask().await, Instant::now());
+            }
             let stop = shutdown.clone();
             let round = tokio::task::spawn_blocking(move || {
                 let result = self.round(&stop);
@@ -70,39 +92,91 @@ impl Worker {
         Ok(())
     }
 
-    /// Every study that is due now.
-    fn round(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
-        if self.config.analyse_when_whole {
-            self.mark_whole_studies()?;
+    /// For boxes that boot with a wrong time.
+    async fn wait_for_clock(&mut self, shutdown: &CancellationToken) {
+        let limit = Duration::from_secs_f64(self.config.clock_wait_s);
+        if limit.is_zero() {
+            return;
         }
-        let quiet = Duration::from_secs_f64(self.config.quiet_period_s);
-        let due = self.index.due(SystemTime::now(), quiet)?;
+        let began = Instant::now();
+        loop {
+            self.pulse.beat();
+            self.clock = Clock::ask().await;
+            if self.clock != Clock::Free || began.elapsed() >= limit || shutdown.is_cancelled() {
+                return;
+            }
+            if let Err(error) = self.tell_health(vec![HealthReason::ClockNotSynchronised]) {
+                tracing::warn!(%error, "The health can't be told.");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(ASK_CLOCK_AT_START_EVERY) => {}
+            }
+        }
+    }
+
+    /// Every study that is due now. While the disk is nearly full nothing is touched that would have to be written.
+    fn round(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        self.pulse.beat();
+        let mut due = Vec::new();
+        if self.keeper.has_space_to_work() {
+            if self.config.analyse_when_whole {
+                self.mark_whole_studies()?;
+            }
+            due = self.index.due(SystemTime::now(), self.config.quiet_period())?;
+        }
         let mut reasons = Vec::new();
         for study_ref in &due {
-            if stop.is_cancelled() {
+            if stop.is_cancelled() || !self.keeper.has_space_to_work() {
                 break;
             }
             self.networks.follow();
-            if let Err(error) = self.work_on(study_ref) {
+            self.pulse.beat();
+            if let Err(error) = self.work_on(study_ref, stop) {
                 if error.downcast_ref::<IndexError>().is_some_and(IndexError::needs_reopening) {
                     return Err(error);
                 }
-                let reason = match error.downcast_ref::<OutboxError>() {
-                    Some(OutboxError::Full { .. }) => HealthReason::OutboxFull,
-                    _ => {
-                        self.counts.analysis_errors.inc();
-                        HealthReason::AnalysisError
-                    }
-                };
+                let reason = obstacle(&error).unwrap_or_else(|| {
+                    self.counts.analysis_errors.inc();
+                    HealthReason::AnalysisError
+                });
                 reasons.push(reason);
                 tracing::error!(%study_ref, error = format!("{error:#}"), "A study waits: it failed.");
             }
+            self.keeper.look_soon();
+            self.tend_storage(stop)?;
+            if self.keeper.reasons().iter().any(|reason| self.reasons.since(*reason).is_none()) {
+                // To be told now, not after all that is due.
+                break;
+            }
+        }
+        self.tend_storage(stop)?;
+        reasons.extend(self.keeper.reasons());
+        if self.clock == Clock::Free {
+            reasons.push(HealthReason::ClockNotSynchronised);
+        }
+        if self.config_refused.load(Ordering::Relaxed) {
+            reasons.push(HealthReason::ConfigRefused);
         }
         self.networks.follow();
         self.tell_health(reasons)
     }
 
-    fn work_on(&mut self, study_ref: &StudyRef) -> anyhow::Result<()> {
+    /// Removes what has to go.
+    fn tend_storage(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        self.pulse.beat();
+        match self.keeper.tend(stop) {
+            Err(error) if error.needs_reopening() => Err(error.into()),
+            Err(error) => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::error!(error, "What is kept on the disk could not be looked through.");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn work_on(&mut self, study_ref: &StudyRef, stop: &CancellationToken) -> anyhow::Result<()> {
         match self.index.begin_attempt(study_ref, self.config.max_attempts)? {
             Attempt::Exhausted { generation } => {
                 tracing::error!(%study_ref, "A study is given up after too many attempts.");
@@ -114,12 +188,18 @@ impl Worker {
                 self.counts.studies_failed.inc();
             }
             Attempt::Begun { generation, .. } => {
-                let outcome = self.attempt(study_ref, generation);
-                if let Err(error) = &outcome
-                    && matches!(error.downcast_ref(), Some(OutboxError::Full { .. }))
-                {
-                    // Not the study's fault: it waits until the broker takes something.
-                    self.index.abandon_attempt(study_ref)?;
+                let outcome = self.attempt(study_ref, generation, stop);
+                if let Err(error) = &outcome {
+                    let is_broken_off =
+                        matches!(error.downcast_ref(), Some(AnalysisError::BrokenOff));
+                    // Not the study's fault: it waits for the next start, or until what is in the way is gone.
+                    if is_broken_off || obstacle(error).is_some() {
+                        self.index.abandon_attempt(study_ref)?;
+                    }
+                    if is_broken_off {
+                        tracing::info!(%study_ref, "A study is broken off, to be done after the next start.");
+                        return Ok(());
+                    }
                 }
                 let outcome = outcome?;
                 self.index.finish(study_ref, generation, &outcome)?;
@@ -128,7 +208,12 @@ impl Worker {
         Ok(())
     }
 
-    fn attempt(&mut self, study_ref: &StudyRef, generation: u64) -> anyhow::Result<Outcome> {
+    fn attempt(
+        &mut self,
+        study_ref: &StudyRef,
+        generation: u64,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Outcome> {
         let files = self.files_of(study_ref)?;
         let body = EventBody::StudyReceived { instances: files.len() };
         self.announcer.study(study_ref, generation, None, body)?;
@@ -143,7 +228,7 @@ impl Worker {
         let cached = known.is_some();
         let result = match known {
             Some(result) => result,
-            None => match self.networks.analyse(&prepared, &mut || {})? {
+            None => match self.analyse(&prepared, stop)? {
                 Ok(analysis) => self.keep(study_ref, &analysis)?,
                 Err(refused) => return self.reject(study_ref, generation, refused),
             },
@@ -157,6 +242,25 @@ impl Worker {
             self.counts.cache_hits.inc();
         }
         Ok(Outcome::Completed { revision, fingerprint })
+    }
+
+    /// Analyses until `stop` and `stop_limit_s` after it.
+    fn analyse(
+        &mut self,
+        prepared: &Prepared,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Result<Analysis, Refused>> {
+        let Worker { networks, pulse, config, .. } = self;
+        let limit = Duration::from_secs_f64(config.stop_limit_s);
+        let mut stopped = None;
+        let mut on_step = || {
+            fail_point!("analysis-step");
+            pulse.beat();
+            let is_over =
+                stop.is_cancelled() && stopped.get_or_insert_with(Instant::now).elapsed() >= limit;
+            if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        networks.analyse(prepared, &mut on_step)
     }
 
     /// Writes a result as the study's next revision.
@@ -268,7 +372,13 @@ impl Worker {
         let queue = self.index.studies()?.iter().filter(|(_, r)| r.has_work()).count() as u64;
         self.reasons.update(&reasons, SystemTime::now());
         let reasons = self.reasons.clone();
-        let status = if reasons.is_empty() { Status::Ok } else { Status::Degraded };
+        let status = if reasons.since(HealthReason::DiskLow).is_some() {
+            Status::Failing
+        } else if reasons.is_empty() {
+            Status::Ok
+        } else {
+            Status::Degraded
+        };
         let health = Health { status, reasons, queue, pacs, ..Health::default() };
         self.health.send_if_modified(|old| {
             let changed = *old != health;
@@ -277,4 +387,13 @@ impl Worker {
         });
         Ok(())
     }
+}
+
+/// What keeps every study from being done, if it was that: it needn't be tried again before it is out of the way.
+fn obstacle(error: &anyhow::Error) -> Option<HealthReason> {
+    if matches!(error.downcast_ref(), Some(OutboxError::Full { .. })) {
+        return Some(HealthReason::OutboxFull);
+    }
+    let mut io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.any(disk::is_full).then_some(HealthReason::DiskLow)
 }

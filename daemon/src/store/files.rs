@@ -6,17 +6,22 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
+
+use super::disk::is_full;
 
 /// Names of unfinished files start with this.
 pub const TEMPORARY_PREFIX: &str = ".tmp-";
 
 /// Bytes read at a time while hashing.
 const HASH_CHUNK: usize = 64 * 1024;
+
+/// The unit of `st_blocks`, whatever the file system's own blocks are (stat(2)).
+const BLOCK_BYTES: u64 = 512;
 
 /// A SHA-256 digest.
 pub type Sha256Digest = [u8; 32];
@@ -42,7 +47,7 @@ impl FileError {
 
     /// Whether the disk (or the quota) is full: an operator can help, trying again can't.
     pub fn is_disk_full(&self) -> bool {
-        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        is_full(&self.source)
     }
 }
 
@@ -56,6 +61,44 @@ pub fn names_in(dir: &Path) -> Result<Vec<String>, FileError> {
         .map(|entry| entry.map(|e| e.file_name().to_string_lossy().into_owned()))
         .collect::<io::Result<_>>()
         .map_err(FileError::during("list", dir))
+}
+
+/// What the files of a folder take on the disk, bytes, as du(1) counts; 0 when it is absent. Its folders' own blocks and
+/// what lies in subfolders don't count.
+pub fn bytes_in(dir: &Path) -> Result<u64, FileError> {
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
+        other => other.map_err(FileError::during("list", dir))?,
+    };
+    let mut bytes = 0;
+    for entry in entries {
+        // What is removed meanwhile takes nothing.
+        if let Ok(metadata) = entry.map_err(FileError::during("list", dir))?.metadata() {
+            bytes += if metadata.is_file() { metadata.blocks() * BLOCK_BYTES } else { 0 };
+        }
+    }
+    Ok(bytes)
+}
+
+/// Removes a folder with all in it, in two steps: it is moved to `trash`, a name on the same file system that nobody reads,
+/// durably, and emptied there. So a crash leaves the folder whole or gone. Nothing happens when it is absent.
+pub fn remove_dir(dir: &Path, trash: &Path) -> Result<(), FileError> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    // Left by a removal that failed half-way.
+    empty(trash)?;
+    fs::rename(dir, trash).map_err(FileError::during("move aside", dir))?;
+    sync_dir(parent(dir))?;
+    empty(trash)
+}
+
+/// Removes a folder that may be absent.
+fn empty(trash: &Path) -> Result<(), FileError> {
+    match fs::remove_dir_all(trash) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(FileError::during("remove", trash)),
+    }
 }
 
 /// Writes a file that is whole and durable when this returns, replacing one of the same name.
@@ -186,6 +229,24 @@ mod tests {
         fs::create_dir(&tmp).unwrap();
         assert!(publish_dir(&tmp, &done).is_err());
         assert!(done.join("inner/file").exists());
+    }
+
+    #[test]
+    fn a_folder_takes_what_its_files_take_and_is_removed_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let (study, trash) = (dir.path().join("study"), dir.path().join(".trash"));
+        assert_eq!(bytes_in(&study).unwrap(), 0);
+        fs::create_dir_all(study.join("inner")).unwrap();
+        fs::write(study.join("a"), [1; 100_000]).unwrap();
+        fs::write(study.join("b"), [1]).unwrap();
+        sync_tree(&study).unwrap();
+        let bytes = bytes_in(&study).unwrap();
+        assert!((100_001..150_000).contains(&bytes), "{bytes}");
+        fs::create_dir(&trash).unwrap();
+        fs::write(trash.join("left"), [1]).unwrap();
+        remove_dir(&study, &trash).unwrap();
+        remove_dir(&study, &trash).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

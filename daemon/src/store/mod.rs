@@ -6,10 +6,12 @@
 //!
 //! Everything here blocks on the disk: call it from `spawn_blocking`.
 
+pub mod disk;
 pub mod files;
 pub mod index;
 pub mod results;
 
+pub use disk::Disk;
 pub use files::{FileError, publish_dir, write_atomically};
 pub use index::{Index, IndexError, Opened};
 pub use results::{ResultStore, StagedResult, StoredResult};

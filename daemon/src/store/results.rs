@@ -1,7 +1,8 @@
 //! Results as folders: `{state}/results/{study_ref}/r{revision:04}/`, with [`FINDING_FILE`] in each.
 //!
 //! A revision is written once, in a staging folder, and appears whole under its name; it is never changed
-//! afterwards. What a crash left in the staging folder is swept at the next start.
+//! afterwards. A study's results are removed together, by way of the staging folder; what a crash left there is swept at the
+//! next start.
 
 use std::{
     fs,
@@ -12,6 +13,7 @@ use std::{
 use serde::Deserialize;
 
 use super::files::{self, FileError, TEMPORARY_PREFIX};
+use super::index::unix_ms;
 use crate::domain::StudyRef;
 
 /// The finding document in every result folder; its top-level `fingerprint` names what it was computed
@@ -117,12 +119,13 @@ impl ResultStore {
             .permissions(fs::Permissions::from_mode(0o777))
             .tempdir_in(&staging)
             .map_err(FileError::during("create a folder in", &staging))?;
-        let target = StoredResult {
-            study_ref: study_ref.clone(),
-            revision,
-            dir: self.dir(study_ref, revision),
-        };
-        Ok(StagedResult { dir, target })
+        Ok(StagedResult { dir, target: self.at(study_ref, revision) })
+    }
+
+    /// A revision that is there, or would be.
+    pub fn at(&self, study_ref: &StudyRef, revision: u32) -> StoredResult {
+        let dir = self.dir(study_ref, revision);
+        StoredResult { study_ref: study_ref.clone(), revision, dir }
     }
 
     /// Where a revision lies, or would.
@@ -130,8 +133,27 @@ impl ResultStore {
         self.root.join(study_ref.as_str()).join(format!("r{revision:04}"))
     }
 
+    /// What the results of a study take on the disk, bytes.
+    ///
+    /// # Errors
+    /// A folder can't be read.
+    pub fn bytes_of(&self, study_ref: &StudyRef) -> Result<u64, FileError> {
+        let study_dir = self.root.join(study_ref.as_str());
+        let revisions = files::names_in(&study_dir)?;
+        revisions.iter().map(|name| files::bytes_in(&study_dir.join(name))).sum()
+    }
+
+    /// Removes every result of a study: after a crash all of them are there or none.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn remove(&self, study_ref: &StudyRef) -> Result<(), FileError> {
+        let removed = self.root.join(STAGING).join(study_ref.as_str());
+        files::remove_dir(&self.root.join(study_ref.as_str()), &removed)
+    }
+
     /// The revisions of a study, oldest first.
-    pub fn revisions(&self, study_ref: &StudyRef) -> Result<Vec<StoredResult>, ResultError> {
+    pub fn revisions(&self, study_ref: &StudyRef) -> Result<Vec<StoredResult>, FileError> {
         let study_dir = self.root.join(study_ref.as_str());
         let mut revisions: Vec<_> = files::names_in(&study_dir)?
             .into_iter()
@@ -148,6 +170,12 @@ impl ResultStore {
 }
 
 impl StoredResult {
+    /// When its document was written, Unix time in ms; 0 when it can't be told.
+    pub fn written_ms(&self) -> u64 {
+        let written = self.dir.join(FINDING_FILE).metadata().and_then(|m| m.modified());
+        written.map_or(0, unix_ms)
+    }
+
     /// The finding document as it was written.
     pub fn finding(&self) -> Result<Vec<u8>, FileError> {
         let path = self.dir.join(FINDING_FILE);
@@ -238,6 +266,21 @@ mod tests {
         let store = ResultStore::open(dir.path()).unwrap();
         assert!(!left_behind.exists());
         assert_eq!(store.latest(&study()).unwrap(), None);
+    }
+
+    #[test]
+    fn the_results_of_a_study_go_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = ResultStore::open(dir.path()).unwrap();
+        assert_eq!(store.bytes_of(&study()).unwrap(), 0);
+        let first = keep(&store, 1, "a");
+        let one = store.bytes_of(&study()).unwrap();
+        let second = keep(&store, 2, "b");
+        assert!(one > 0 && store.bytes_of(&study()).unwrap() > one);
+        assert!(second.written_ms() > 1_000_000_000_000);
+        store.remove(&study()).unwrap();
+        assert_eq!((store.all().unwrap(), store.bytes_of(&study()).unwrap()), (vec![], 0));
+        assert!(!first.dir.exists());
     }
 
     #[test]

@@ -31,7 +31,7 @@ const MAX_REQUEST: usize = 4096;
 coded_enum! {
     /// What can be asked for.
     CommandType, what_it_does: "What it does, for a person.",
-    StudyRerun "study.rerun" "Analyse a study again. A result of the same input, networks and thresholds is published again as it is.";
+    StudyRerun "study.rerun" "Analyse a study again. A result of the same input, networks and thresholds is published again as it is. Fails with `instances_removed` when only its result is still kept.";
     SelfTest "self-test" "Load and verify the networks, write to the disk, read the index.";
     LogLevel "log.level" "Log more or less for a time.";
     BundleStage "bundle.stage" "Fetch a network's bundle over HTTPS, verify it and keep it to be activated.";

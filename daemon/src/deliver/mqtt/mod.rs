@@ -9,6 +9,7 @@
 mod backoff;
 mod link;
 mod options;
+mod probe;
 mod session;
 mod window;
 
@@ -27,17 +28,21 @@ use super::{
     payload::{Health, Identity, Info, Metrics},
     topics::Topics,
 };
-use crate::metrics::Counts;
+use crate::{metrics::Counts, supervision::Pulse};
 use backoff::Backoff;
 use options::Options;
 use session::{Ended, Session};
 
 pub use options::DeliveryError;
-pub(crate) use options::options_3;
+pub(crate) use options::{check_files, options_3};
+pub(crate) use probe::{Probed, probe};
 
 /// A connection that held this long was a good one: the next backoff starts from its beginning. A shorter
 /// one, as when two boxes share a client identifier, goes on doubling.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
+
+/// Between two connections there is a backoff; beyond that, longer silence than this is a hang.
+const SILENCE: Duration = Duration::from_secs(180);
 
 /// What delivery publishes beside the outbox.
 #[derive(Debug, Clone)]
@@ -70,6 +75,8 @@ pub struct Delivery {
     /// The newest message handed to a broker by this process.
     newest_sent: Seq,
     counts: Counts,
+    /// Beats while the task runs.
+    pulse: Pulse,
     /// Whether a broker let us in before.
     was_connected: bool,
 }
@@ -99,6 +106,7 @@ impl Delivery {
             discovery,
             newest_sent: 0,
             counts: Counts::default(),
+            pulse: Pulse::new("MQTT delivery", SILENCE + seconds(config.backoff_max_s)),
             was_connected: false,
         })
     }
@@ -107,6 +115,11 @@ impl Delivery {
     pub fn counted_by(mut self, counts: Counts) -> Delivery {
         self.counts = counts;
         self
+    }
+
+    /// Its sign of life.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Runs until `shutdown`, then gives the broker `drain_limit_s` to take the rest, says `stopped` and

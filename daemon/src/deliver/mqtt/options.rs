@@ -48,15 +48,29 @@ impl Options {
     pub(super) fn new(config: &Config, topics: &Topics) -> Result<Options, DeliveryError> {
         let settings = Settings::read(config)?;
         Ok(match config.protocol {
-            Protocol::V3 => Options::V3(Box::new(version_3(config, topics, settings))),
+            Protocol::V3 => {
+                let mut options = version_3(config, settings);
+                options.set_last_will(LastWill::new(
+                    topics.availability(),
+                    availability::OFFLINE,
+                    QoS::AtLeastOnce,
+                    true,
+                ));
+                Options::V3(Box::new(options))
+            }
             Protocol::V5 => Options::V5(Box::new(version_5(config, topics, settings))),
         })
     }
 }
 
-/// The options of a connection beside the delivery's, with MQTT 3.1.1 whatever is configured.
-pub(crate) fn options_3(config: &Config, topics: &Topics) -> Result<MqttOptions, DeliveryError> {
-    Ok(version_3(config, topics, Settings::read(config)?))
+/// Reads every file that the configuration names, as delivery will.
+pub(crate) fn check_files(config: &Config) -> Result<(), DeliveryError> {
+    Settings::read(config).map(drop)
+}
+
+/// The options of a connection beside the delivery's: with MQTT 3.1.1 whatever is configured, and without a will.
+pub(crate) fn options_3(config: &Config) -> Result<MqttOptions, DeliveryError> {
+    Ok(version_3(config, Settings::read(config)?))
 }
 
 impl Settings {
@@ -84,15 +98,13 @@ impl Settings {
     }
 }
 
-fn version_3(config: &Config, topics: &Topics, settings: Settings) -> MqttOptions {
+fn version_3(config: &Config, settings: Settings) -> MqttOptions {
     let mut options = MqttOptions::new(settings.client_id, &config.host, config.port);
-    let will = LastWill::new(topics.availability(), availability::OFFLINE, QoS::AtLeastOnce, true);
     options
         .set_clean_session(true)
         .set_keep_alive(settings.keep_alive)
         .set_inflight(config.inflight)
         .set_max_packet_size(settings.packet_bytes, settings.packet_bytes)
-        .set_last_will(will)
         .set_transport(settings.transport);
     if let Some((username, password)) = settings.login {
         options.set_credentials(username, password);

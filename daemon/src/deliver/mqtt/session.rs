@@ -136,6 +136,7 @@ impl<'a> Session<'a> {
             let poll = event_loop.poll();
             tokio::pin!(poll);
             let event = loop {
+                session.delivery.pulse.beat();
                 let mut kept = Ok(());
                 tokio::select! {
                     event = &mut poll => break event,

@@ -12,6 +12,7 @@ mod error;
 mod open;
 mod reconcile;
 mod record;
+mod removal;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -29,6 +30,7 @@ pub use error::IndexError;
 pub use open::Opened;
 pub use reconcile::{InstanceFile, Reconciled};
 pub use record::{Change, Outcome, StudyRecord, StudyState};
+pub use removal::Part;
 
 /// The index of a box; clones share it. Its methods block on the disk.
 #[derive(Clone)]
@@ -68,6 +70,17 @@ pub enum Attempt {
         /// The generation that failed.
         generation: u64,
     },
+}
+
+/// What a request to analyse a study again leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requested {
+    /// It is due.
+    Due,
+    /// There is no such study.
+    UnknownStudy,
+    /// It has a result, but its instances are no longer kept.
+    InstancesRemoved,
 }
 
 impl Index {
@@ -129,14 +142,18 @@ impl Index {
         self.flush()
     }
 
-    /// Makes a study due whose instances are as they were; false if it isn't known.
-    pub fn analyse_again(&self, study_ref: &StudyRef) -> Result<bool, IndexError> {
+    /// Makes a study due whose instances are as they were, if it can be analysed again.
+    pub fn analyse_again(&self, study_ref: &StudyRef) -> Result<Requested, IndexError> {
+        let _writing = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if self.study(study_ref)?.is_none() {
-            return Ok(false);
+            return Ok(Requested::UnknownStudy);
         }
-        self.update(study_ref, StudyRecord::note_request)?;
+        if !self.has_instances(study_ref)? {
+            return Ok(Requested::InstancesRemoved);
+        }
+        self.update_locked(study_ref, StudyRecord::note_request)?;
         self.flush()?;
-        Ok(true)
+        Ok(Requested::Due)
     }
 
     /// Records the end of the analysis of `generation`. The result is on disk and its messages are in the
@@ -193,20 +210,6 @@ impl Index {
         self.changed.subscribe()
     }
 
-    /// Forgets a study whose files were removed.
-    pub fn forget(&self, study_ref: &StudyRef) -> Result<(), IndexError> {
-        guarded("forget a study", || {
-            let failed = sled_error("forget a study");
-            for entry in self.instances.scan_prefix(instance_key(study_ref, "")) {
-                self.instances.remove(entry.map_err(&failed)?.0).map_err(&failed)?;
-            }
-            self.studies.remove(study_ref.as_str()).map_err(&failed)?;
-            Ok(())
-        })?;
-        self.changed.send_replace(());
-        self.flush()
-    }
-
     /// Records an instance without flushing. The study's record is written first: if the instance's own
     /// entry is lost, its sender, who got no Success, makes the study due once more.
     fn put_instance(
@@ -237,22 +240,6 @@ impl Index {
             let failed = sled_error("look up an instance");
             Ok(self.instances.contains_key(key).map_err(&failed)?
                 && self.studies.contains_key(study_ref.as_str()).map_err(&failed)?)
-        })
-    }
-
-    /// Removes the instances whose key isn't wanted; returns how many.
-    fn retain_instances(&self, wanted: impl Fn(&str) -> bool) -> Result<usize, IndexError> {
-        guarded("remove instances", || {
-            let failed = sled_error("remove instances");
-            let mut removed = 0;
-            for key in self.instances.iter().keys() {
-                let key = key.map_err(&failed)?;
-                if !wanted(&String::from_utf8_lossy(&key)) {
-                    self.instances.remove(key).map_err(&failed)?;
-                    removed += 1;
-                }
-            }
-            Ok(removed)
         })
     }
 

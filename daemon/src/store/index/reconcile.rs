@@ -1,11 +1,15 @@
 //! Bringing the index in line with the files.
 //!
 //! Done at every start: after a crash between an instance's rename and its record the index is behind by
-//! one, after damage it is empty, and sled drops the tail of a damaged log without a word.
+//! one, after one between the removal of files and of their entries it is ahead, after damage it is empty, and sled drops the
+//! tail of a damaged log without a word.
 
-use std::{collections::HashSet, path::PathBuf};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+};
 
-use super::{Index, IndexError, StudyState, instance_key};
+use super::{Index, IndexError, StudyState, guarded, instance_key, sled_error};
 use crate::{
     domain::StudyRef,
     store::{StoredResult, files},
@@ -33,13 +37,16 @@ pub struct Reconciled {
     pub instances_removed: usize,
     /// Results that were on disk only.
     pub results_added: usize,
+    /// Results that were in the index only.
+    pub results_removed: usize,
+    /// Studies of which nothing was left on disk.
+    pub studies_removed: usize,
     /// Files that could not be read; they stay out of the index.
     pub unreadable: usize,
 }
 
 impl Index {
-    /// Adds what is on disk only, removes instances whose file is gone. Only files that the index doesn't
-    /// know are read.
+    /// Adds what is on disk only, removes what isn't there any more. Only files that the index doesn't know are read.
     ///
     /// A study that was lost from the index is due again; with its result in the cache nothing is computed,
     /// and its messages carry the same event identifiers as before.
@@ -49,10 +56,14 @@ impl Index {
         results: impl IntoIterator<Item = StoredResult>,
     ) -> Result<Reconciled, IndexError> {
         let mut done = Reconciled::default();
+        let (mut with_instances, mut with_results) = (HashSet::new(), HashMap::new());
+        let mut fingerprints = HashSet::new();
         for result in results {
+            with_results.insert(result.study_ref.clone(), result.written_ms());
             match result.fingerprint() {
                 Some(fingerprint) => {
-                    done.results_added += self.add_result(&result, &fingerprint)?
+                    done.results_added += self.add_result(&result, &fingerprint)?;
+                    fingerprints.insert(fingerprint);
                 }
                 None => done.unreadable += 1,
             }
@@ -70,8 +81,25 @@ impl Index {
                 }
             }
             on_disk.insert(key);
+            with_instances.insert(file.study_ref);
         }
-        done.instances_removed = self.retain_instances(|key| on_disk.contains(key))?;
+        done.instances_removed = retain(&self.instances, |key| on_disk.contains(key))?;
+        done.results_removed = retain(&self.results, |key| fingerprints.contains(key))?;
+        for (study_ref, record) in self.studies()? {
+            if with_instances.contains(&study_ref) {
+                continue;
+            }
+            match with_results.get(&study_ref) {
+                None => {
+                    self.forget_study(&study_ref)?;
+                    done.studies_removed += 1;
+                }
+                Some(written_ms) if record.has_work() || record.last_activity_ms == 0 => {
+                    self.update(&study_ref, |record| record.note_no_instances(*written_ms))?;
+                }
+                Some(_) => {}
+            }
+        }
         self.flush()?;
         Ok(done)
     }
@@ -92,4 +120,20 @@ impl Index {
         })?;
         Ok(1)
     }
+}
+
+/// Removes the entries whose key isn't wanted; returns how many.
+fn retain(tree: &sled::Tree, wanted: impl Fn(&str) -> bool) -> Result<usize, IndexError> {
+    guarded("remove entries", || {
+        let failed = sled_error("remove entries");
+        let mut removed = 0;
+        for key in tree.iter().keys() {
+            let key = key.map_err(&failed)?;
+            if !wanted(&String::from_utf8_lossy(&key)) {
+                tree.remove(key).map_err(&failed)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    })
 }

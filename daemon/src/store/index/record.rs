@@ -119,6 +119,30 @@ impl StudyRecord {
         self.generation > self.analysed_generation
     }
 
+    /// Whether its files may be removed: nothing is to be analysed, and it was quiet long enough.
+    pub fn is_at_rest(&self, now_ms: u64, quiet_period: Duration) -> bool {
+        let quiet = now_ms.saturating_sub(self.last_activity_ms);
+        !self.has_work()
+            && matches!(
+                self.state,
+                StudyState::Completed | StudyState::Rejected | StudyState::Failed
+            )
+            && u128::from(quiet) >= quiet_period.as_millis()
+    }
+
+    /// Takes note that no instance is left, only a result of `written_ms` or before: what is not done won't be.
+    pub(super) fn note_no_instances(&mut self, written_ms: u64) {
+        if self.last_activity_ms == 0 {
+            self.last_activity_ms = written_ms;
+        }
+        if self.has_work() {
+            self.analysed_generation = self.generation;
+            self.attempts = 0;
+            self.reason = None;
+            self.state = StudyState::Completed;
+        }
+    }
+
     /// Whether the study is to be analysed now: it has work, and is whole or was quiet long enough.
     pub fn is_due(&self, now_ms: u64, quiet_period: Duration) -> bool {
         let quiet = now_ms.saturating_sub(self.last_activity_ms);

@@ -263,3 +263,84 @@ fn the_reason_stays_until_something_new_comes_and_older_records_have_none() {
     assert_eq!(reason(&index), None);
     assert!(changes.has_changed().unwrap());
 }
+
+/// An analysed study with a result on disk.
+fn analysed(dir: &Path, index: &Index, n: u32) -> ResultStore {
+    index.reconcile([instance_file(dir, n, "a")], []).unwrap();
+    let results = ResultStore::open(dir).unwrap();
+    let staged = results.stage(&study(n), 1).unwrap();
+    fs::write(staged.path().join(FINDING_FILE), br#"{"fingerprint":"f1"}"#).unwrap();
+    staged.commit().unwrap();
+    index.finish(&study(n), 1, &completed(1)).unwrap();
+    results
+}
+
+#[test]
+fn a_study_without_instances_keeps_its_result_and_is_not_analysed_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(dir.path());
+    let results = analysed(dir.path(), &index, 1);
+    assert_eq!(index.analyse_again(&study(2)).unwrap(), Requested::UnknownStudy);
+    let remove = |part, may: bool| {
+        let files = || Ok::<_, IndexError>(vec!["f1".to_owned()]);
+        index.remove(&study(1), part, |_| may, files).unwrap()
+    };
+    assert!(!remove(Part::Instances, false));
+    assert_eq!(index.analyse_again(&study(1)).unwrap(), Requested::Due);
+    index.finish(&study(1), 2, &completed(1)).unwrap();
+
+    assert!(remove(Part::Instances, true));
+    assert_eq!(index.analyse_again(&study(1)).unwrap(), Requested::InstancesRemoved);
+    // Neither a restart nor an index that was lost makes it due.
+    for index in [&index, &open(&dir.path().join("lost"))] {
+        index.reconcile([], results.all().unwrap()).unwrap();
+        let record = index.study(&study(1)).unwrap().unwrap();
+        assert_eq!((record.state, record.latest_revision), (StudyState::Completed, 1));
+        assert!(!record.has_work() && record.last_activity_ms > 0, "{record:?}");
+    }
+    assert_eq!(index.cached("f1").unwrap().unwrap().revision, 1);
+
+    // Sent again, it is analysed as one that has never been seen.
+    assert_eq!(index.record_instance(&study(1), "a", [1; 32], at(90)).unwrap(), Change::New);
+    assert_eq!(index.due(at(130), QUIET).unwrap(), [study(1)]);
+    index.finish(&study(1), 3, &completed(1)).unwrap();
+    assert!(remove(Part::Everything, true));
+    assert_eq!(index.studies().unwrap(), []);
+    assert_eq!((index.instances.len(), index.results.len()), (0, 0));
+}
+
+#[test]
+fn a_crash_between_the_removal_of_files_and_of_entries_is_made_up_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(dir.path());
+    let results = analysed(dir.path(), &index, 1);
+    // The instances are gone, and somebody asked for an analysis before.
+    index.update(&study(1), StudyRecord::note_request).unwrap();
+    let done = index.reconcile([], results.all().unwrap()).unwrap();
+    assert_eq!((done.instances_removed, done.studies_removed), (1, 0));
+    assert!(index.due(at(1_000_000_000), QUIET).unwrap().is_empty());
+    assert_eq!(index.analyse_again(&study(1)).unwrap(), Requested::InstancesRemoved);
+
+    results.remove(&study(1)).unwrap();
+    let done = index.reconcile([], results.all().unwrap()).unwrap();
+    assert_eq!((done.results_removed, done.studies_removed), (1, 1));
+    assert_eq!(index.studies().unwrap(), []);
+    assert_eq!(index.reconcile([], []).unwrap(), Reconciled::default());
+}
+
+#[test]
+fn a_study_rests_once_it_is_done_and_quiet() {
+    let record = StudyRecord {
+        state: StudyState::Completed,
+        generation: 3,
+        analysed_generation: 3,
+        last_activity_ms: 1000,
+        ..Default::default()
+    };
+    assert!(record.is_at_rest(31_000, QUIET));
+    assert!(!record.is_at_rest(30_999, QUIET), "it may still be received");
+    for state in [StudyState::Receiving, StudyState::Analysing] {
+        assert!(!StudyRecord { state, ..record.clone() }.is_at_rest(31_000, QUIET));
+    }
+    assert!(!StudyRecord { generation: 4, ..record }.is_at_rest(31_000, QUIET));
+}

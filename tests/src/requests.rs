@@ -1,4 +1,4 @@
-//! Requests to a box over MQTT, by mosquitto_pub.
+//! Requests over MQTT, by mosquitto_pub, and their answers.
 
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -7,13 +7,10 @@ use serde_json::Value;
 
 use crate::{Broker, Subscriber, eventually};
 
-/// How long the end of a request may take.
+/// No request takes longer.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Asks the box `test/box` with a request that expires in a minute; `fields` stand beside that, each after a comma.
-///
-/// # Panics
-/// mosquitto_pub can't publish it.
+/// Asks with a request that expires in a minute; `fields` stand beside that.
 pub fn ask(broker: &Broker, command: &str, id: &str, fields: &str, options: &[&str]) {
     let expires = SystemTime::now() + Duration::from_secs(60);
     let expires = modicd::deliver::TimePrecision::Second.format(expires);

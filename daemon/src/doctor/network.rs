@@ -1,0 +1,160 @@
+//! The ports of the box and the peers that it talks to.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use rumqttc::ConnectReturnCode;
+
+use super::Check;
+use crate::config::Config;
+use crate::deliver::{self, Probed};
+use crate::domain::AeTitle;
+use crate::pacs::{Connection, Destination, SendError};
+
+/// The box's own ports answer at once.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+pub(super) fn checks(config: &Config, is_running: bool) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if is_running {
+        checks.extend([own_dicom_port(config), own_page(config.page.bind)]);
+    } else {
+        checks.push(free_port("dicom_port", config.receive.bind));
+        checks.push(free_port("page_port", config.page.bind));
+    }
+    checks.push(broker(config));
+    checks.extend(config.pacs.iter().map(pacs));
+    checks
+}
+
+/// The port is open: does it answer C-ECHO under its title?
+fn own_dicom_port(config: &Config) -> Check {
+    const NAME: &str = "dicom_port";
+    let receive = &config.receive;
+    let at = reachable(receive.bind);
+    let calling = receive.allowed_calling_ae.first().cloned();
+    let calling = calling.map_or_else(|| AeTitle::try_from("DOCTOR".to_owned()), Ok);
+    let Ok(calling) = calling else {
+        return Check::skipped(NAME, "no title to call with");
+    };
+    let own = Destination::dicom("own port", at, receive.ae_title.clone(), calling);
+    match Connection::open(&own, &[]).and_then(|mut c| c.echo().map(|()| c)) {
+        Ok(connection) => {
+            connection.close();
+            let mut found = format!("{at} answers as {}", receive.ae_title);
+            if receive.bind.ip().is_loopback() {
+                found += ", to this machine only";
+                return Check::warning(
+                    NAME,
+                    found,
+                    "At a scanner, set receive.bind to the box's address, such as \"0.0.0.0:11112\", and reload.",
+                );
+            }
+            Check::ok(NAME, found)
+        }
+        Err(error) => Check::fault(
+            NAME,
+            format!("{at} doesn't answer as {}: {error}", receive.ae_title),
+            "Look into the journal (journalctl -u modicd), and restart the daemon if the file was changed since its start.",
+        ),
+    }
+}
+
+fn own_page(bind: SocketAddr) -> Check {
+    const NAME: &str = "page_port";
+    let at = reachable(bind);
+    match TcpStream::connect_timeout(&at, CONNECT_LIMIT) {
+        Ok(_) => Check::ok(NAME, format!("{at} is open")),
+        Err(error) => Check::fault(
+            NAME,
+            format!("{at}: {error}"),
+            "Look into the journal (journalctl -u modicd), and restart the daemon if the file was changed since its start.",
+        ),
+    }
+}
+
+/// The daemon doesn't run: could it open its port?
+fn free_port(name: &'static str, address: SocketAddr) -> Check {
+    let Err(error) = TcpListener::bind(address) else {
+        return Check::ok(name, format!("{address} is free"));
+    };
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("Find who has it (ss -ltnp 'sport = :{}'), or choose another port.", address.port())
+        }
+        io::ErrorKind::PermissionDenied => {
+            "Ports below 1024 need CAP_NET_BIND_SERVICE: choose a higher one, or grant that in a drop-in.".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "No interface has that address (ip addr); 0.0.0.0 means all of them.".to_owned()
+        }
+        _ => "See the operating system's word.".to_owned(),
+    };
+    Check::fault(name, format!("{address}: {error}"), remedy)
+}
+
+/// Where this machine reaches a port that may be bound to every address.
+fn reachable(mut bind: SocketAddr) -> SocketAddr {
+    match bind.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => bind.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => bind.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    bind
+}
+
+fn broker(config: &Config) -> Check {
+    const NAME: &str = "broker";
+    let mqtt = &config.mqtt;
+    let at = format!("{}:{}", mqtt.host, mqtt.port);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Check::skipped(NAME, error.to_string()),
+    };
+    match runtime.block_on(deliver::probe(mqtt)) {
+        Ok(Probed::LetIn) => Check::ok(NAME, format!("{at} lets the box in")),
+        Ok(Probed::Refused(code)) => {
+            let remedy = match code {
+                ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized => {
+                    "Check mqtt.username and the password in mqtt.password_file, and the broker's access control."
+                }
+                _ => "Look into the broker's log.",
+            };
+            Check::fault(NAME, format!("{at} refuses the box: {code:?}"), remedy)
+        }
+        Ok(Probed::OutOfReach(error)) => Check::fault(
+            NAME,
+            format!("{at}: {error}"),
+            "Check mqtt.host and mqtt.port, the network and the firewall, and with mqtt.tls that the broker's certificate has that name and comes from an authority in ca_file. Findings wait in the outbox.",
+        ),
+        Err(error) => Check::fault(
+            NAME,
+            error.to_string(),
+            "Put the file there and let the daemon's user read it.",
+        ),
+    }
+}
+
+fn pacs(destination: &Destination) -> Check {
+    let name = format!("pacs.{}", destination.name);
+    let answer = Connection::open(destination, &[]).and_then(|mut c| c.echo().map(|()| c));
+    match answer {
+        Ok(connection) => {
+            connection.close();
+            Check::ok(name, "answers")
+        }
+        Err(error) => {
+            let remedy = match &error {
+                SendError::Connection(_) => {
+                    "Check host and port, that the PACS knows the box's calling_ae and address, and the firewall. Results wait in its queue."
+                }
+                SendError::Tls(_) | SendError::Disk(_) | SendError::Config(_) => {
+                    "Put the files of the section there and let the daemon's user read them."
+                }
+                _ => "Ask the PACS' administrator why it refuses the box.",
+            };
+            Check::fault(name, error.to_string(), remedy)
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! One service after another in one process: a changed configuration is taken as a whole, or refused as a whole.
+//!
+//! What the new configuration names is opened first; only then is the running service stopped in order, and the next one
+//! started with the same ports and the same index. If it can't start even so, the former configuration comes back.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{Handover, Service};
+use crate::config::Config;
+use crate::{preflight, supervision};
+
+/// For `systemctl status`.
+const RUNNING: &str = "Receiving and analysing exams.";
+const REFUSED: &str =
+    "Running; a changed configuration was refused, see the journal and `modicd check`.";
+
+/// Runs the daemon with the configuration of a file: until SIGTERM or SIGINT; at SIGHUP the file is read again.
+///
+/// # Errors
+/// The file can't be used at the start, or the daemon became unusable while it ran.
+pub async fn serve(path: &Path) -> anyhow::Result<()> {
+    let mut config = Config::load(path)?;
+    let mut signals = Signals::new().context("can't watch for signals")?;
+    let mut service = Service::start(config.clone(), None).await?;
+    supervision::ready(RUNNING);
+    loop {
+        let refused = service.config_refused();
+        let stop = CancellationToken::new();
+        let mut running = tokio::spawn(service.run(stop.clone()));
+        let next = loop {
+            let asked = tokio::select! {
+                ended = &mut running => {
+                    return ended.context("the daemon ended in a panic")?.map(drop);
+                }
+                asked = signals.next() => asked,
+            };
+            if asked == Asked::Stop {
+                tracing::info!("Asked to stop.");
+                supervision::stopping();
+                stop.cancel();
+                return running.await.context("stopping ended in a panic")?.map(drop);
+            }
+            match read_again(path, &config).await {
+                Ok(next) => break next,
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::error!(error, "The configuration is refused; the former one stays.");
+                    refused.store(true, Ordering::Relaxed);
+                    supervision::status(REFUSED);
+                }
+            }
+        };
+        tracing::info!("The configuration is read again.");
+        supervision::reloading();
+        stop.cancel();
+        let former = running.await.context("stopping ended in a panic")??;
+        (service, config) = start_next(next, config, &former).await?;
+    }
+}
+
+async fn start_next(
+    next: Config,
+    config: Config,
+    former: &Handover,
+) -> anyhow::Result<(Service, Config)> {
+    match Service::start(next.clone(), Some(former)).await {
+        Ok(service) => {
+            supervision::ready(RUNNING);
+            Ok((service, next))
+        }
+        Err(error) => {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "The configuration can't be taken; the former one comes back."
+            );
+            let service = Service::start(config.clone(), Some(former)).await?;
+            service.config_refused().store(true, Ordering::Relaxed);
+            supervision::ready(REFUSED);
+            Ok((service, config))
+        }
+    }
+}
+
+/// Reads the file and opens what it names.
+async fn read_again(path: &Path, current: &Config) -> anyhow::Result<Config> {
+    let config = Config::load(path)?;
+    anyhow::ensure!(
+        config.state_dir == current.state_dir,
+        "state_dir can't change while the daemon runs; stop it, move the folder, start it"
+    );
+    let checked = config.clone();
+    tokio::task::spawn_blocking(move || preflight::check(&checked))
+        .await
+        .context("checking the configuration ended in a panic")??;
+    Ok(config)
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.reload.recv() => Asked::Reload,
+        }
+    }
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Stop,
+    Reload,
+}

@@ -1,0 +1,71 @@
+//! Support bundle: one archive that tells those who weren't there how the box is.
+//!
+//! Owns what goes into it. Promises that nothing of a patient is in it, no secret, and no file of an exam or a result; what
+//! the archive holds is listed in it and on the terminal. A part that can't be had is replaced by the reason.
+
+mod parts;
+
+use std::io::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::config::Config;
+use crate::deliver::TimePrecision;
+
+/// The folder in the archive, so that unpacking it fills nobody's home.
+const FOLDER: &str = "modicd-support";
+/// The list in it.
+const README: &str = "README.txt";
+
+/// A file of the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its name below the archive's folder.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub about: &'static str,
+    /// What it holds.
+    pub content: Vec<u8>,
+}
+
+/// Gathers everything. `config` is the configuration, or why it is not valid. Blocks for some seconds.
+pub fn gather(config: &Result<Config, String>) -> Vec<Part> {
+    let mut parts = parts::all(config);
+    let list: String = parts
+        .iter()
+        .map(|part| format!("{:<22} {:>8} bytes  {}\n", part.name, part.content.len(), part.about))
+        .collect();
+    let text = format!(
+        "Support bundle of modicd {}, made {}.\n\nIn it are:\n{list}\n\
+         Not in it: anything of a patient, exams, results, studies' references, passwords, tokens, keys, user names.\n",
+        env!("CARGO_PKG_VERSION"),
+        TimePrecision::Second.format(SystemTime::now()),
+    );
+    parts.insert(0, Part { name: README, about: "this list", content: text.into_bytes() });
+    parts
+}
+
+/// Writes the parts as a gzip-compressed tar archive, readable by its owner alone once unpacked.
+///
+/// # Errors
+/// `to` can't be written.
+pub fn write(parts: &[Part], to: impl Write) -> io::Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let mut archive = tar::Builder::new(GzEncoder::new(to, Compression::default()));
+    for part in parts {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(part.content.len() as u64);
+        header.set_mode(0o600);
+        header.set_mtime(now);
+        archive.append_data(&mut header, format!("{FOLDER}/{}", part.name), &*part.content)?;
+    }
+    archive.into_inner()?.finish()?.flush()
+}
+
+/// What the archive is called when nobody says.
+pub fn file_name() -> String {
+    let time = TimePrecision::Second.format(SystemTime::now());
+    format!("modicd-support-{}.tar.gz", time.replace([':', '-'], ""))
+}
