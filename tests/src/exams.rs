@@ -49,13 +49,6 @@ impl Exam {
         Exam::with(folder, seed, &settings)
     }
 
-    /// A small phantom with an uncommonly large field of view, 384 mm.
-    pub fn wide(folder: &Path, seed: u64) -> Exam {
-        let settings =
-            Settings { slices: 5, rows: 192, columns: 192, pixel_mm: 2.0, ..Settings::default() };
-        Exam::with(folder, seed, &settings)
-    }
-
     /// A phantom of the size that scanners send: 15 slices of 384x384.
     pub fn full(folder: &Path, seed: u64) -> Exam {
         Exam::with(folder, seed, &Settings::default())

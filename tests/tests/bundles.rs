@@ -310,35 +310,6 @@ fn a_bundle_that_takes_the_daemon_down_twice_is_given_up() {
 }
 
 #[test]
-fn a_bundle_that_fails_two_analyses_is_given_up() {
-    let folder = tempfile::tempdir().unwrap();
-    let releaser = Releaser::new(folder.path(), "release");
-    // It says that it takes slices of any size, where it needs a multiple of 16. That of the golden case is one, and that
-    // of the usual field of view; this exam's isn't.
-    let wrong = unsigned_bundle(folder.path(), "vertebrae", "0.5.0");
-    set(&wrong, "size_multiple", "1");
-    set(&wrong, "pixel_mm", "0.701");
-    releaser.sign(&wrong, &[]);
-    let broker = Broker::start(folder.path());
-    let subscriber = Subscriber::start(&broker);
-    let daemon = Daemon::start(folder.path(), broker.port, &trusting(&releaser));
-    done(&daemon.config, &["stage", text(&wrong)]);
-    done(&daemon.config, &["activate", "vertebrae"]);
-    let states = || subscriber.on("/bundle/vertebrae/state");
-    eventually(LIMIT, "the switch", || {
-        (states().last()?["active"]["version"] == "0.5.0").then_some(())
-    });
-    let exam = Exam::wide(&folder.path().join("exam"), 61);
-    assert!(storescu(daemon.dicom_port, &[], &exam.folder).status.success());
-    subscriber.wait_for("/latest/finding", 1, LIMIT);
-    let last = states().pop().unwrap();
-    assert_eq!(
-        (&last["active"]["source"], &last["refused"]["reason"]),
-        (&"program".into(), &"failed_exams".into())
-    );
-}
-
-#[test]
 fn a_damaged_bundle_gives_way_to_the_one_before_and_that_to_the_program() {
     let folder = tempfile::tempdir().unwrap();
     let releaser = Releaser::new(folder.path(), "release");

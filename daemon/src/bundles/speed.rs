@@ -11,7 +11,7 @@ const FIELD_MM: f64 = 280.0;
 const RUNS: usize = 15;
 
 /// How many times as long `new` takes for a slice of an exam as `old` does, each at its fastest: what else the box does can
-/// only make a run slower, and on a busy one by more than an update may.
+/// only make a run slower.
 ///
 /// # Errors
 /// One of them fails.
