@@ -264,6 +264,51 @@ mod tests {
         Config::load(&path).unwrap();
     }
 
+    /// serde names a section's keys when it refuses one that isn't among them.
+    fn keys(section: &str) -> Vec<String> {
+        let error = toml::from_str::<Config>(&format!("state_dir = '/s'\n{section}\nno_such = 1"));
+        let error = error.unwrap_err().to_string();
+        let expected = error.split("expected").nth(1).unwrap();
+        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_shipped_example_tells_of_every_key() {
+        let example = include_str!("../../systemd/modicd.toml");
+        let sections = [
+            "",
+            "[receive]",
+            "[study]",
+            "[segment]",
+            "[modic]",
+            "[worker]",
+            "[storage]",
+            "[page]",
+            "[page.tls]",
+            "[mqtt]",
+            "[mqtt.commands]",
+            "[mqtt.home_assistant]",
+            "[mqtt.tls]",
+            "[[pacs]]\nname = 'a'",
+            "[[pacs]]\nname = 'a'\n[pacs.dicom]",
+            "[[pacs]]\nname = 'a'\n[pacs.dicom.tls]",
+            "[[pacs]]\nname = 'a'\n[pacs.web]",
+        ];
+        for section in sections {
+            let keys = keys(section);
+            assert!(!keys.is_empty(), "{section}");
+            for key in keys {
+                let tells = |line: &str| {
+                    let line = line.trim_start_matches("# ");
+                    let name = line.trim_start_matches('[').split(['.', ']', ' ', '=']);
+                    let table = line.starts_with('[') && line.contains(&key);
+                    table || name.clone().next() == Some(&key)
+                };
+                assert!(example.lines().any(tells), "{section} {key}");
+            }
+        }
+    }
+
     #[test]
     fn unknown_keys_and_senseless_values_are_named() {
         let folder = tempfile::tempdir().unwrap();

@@ -104,8 +104,8 @@ fn the_watchdog_is_fed_while_the_daemon_idles_and_works_and_starves_when_it_hang
     let subscriber = Subscriber::start(&broker);
     let mut manager = ServiceManager::start(folder.path());
     let mut daemon = supervised(folder.path(), broker.port, &manager, "stall_after_s = 30");
-    // The third slice of the first exam never ends.
-    with_failpoints(&mut daemon, "analysis-step=2*off->pause");
+    // The first slice takes an hour.
+    with_failpoints(&mut daemon, "analysis-step=sleep(3600000)");
     daemon.environment.push(("WATCHDOG_USEC", "3000000".into()));
     daemon.restart();
     manager.wait_for("READY=1", 0, LIMIT);

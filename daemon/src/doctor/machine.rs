@@ -21,14 +21,11 @@ const TOO_SLOW_MB_S: f64 = 2.0;
 const TOO_SLOW_FSYNC: Duration = Duration::from_secs(1);
 /// The daemon's peak, and what the system needs beside it.
 const MEMORY_BYTES: u64 = 300 << 20;
-/// Space for a day or two of exams.
-const LITTLE_SPACE_BYTES: u64 = 2 << 30;
-const NO_SPACE_BYTES: u64 = 256 << 20;
 const HOT_CELSIUS: f64 = 80.0;
 const TOO_HOT_CELSIUS: f64 = 95.0;
 
 pub(super) fn checks(config: &Config) -> Vec<Check> {
-    let mut checks = vec![clock(), disk_space(&config.state_dir), disk_speed(&config.state_dir)];
+    let mut checks = vec![clock(), disk_space(config), disk_speed(&config.state_dir)];
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let limit = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
     checks.push(memory(&meminfo, limit.as_deref()));
@@ -51,17 +48,21 @@ fn clock() -> Check {
     }
 }
 
-fn disk_space(folder: &Path) -> Check {
+/// Below `storage.min_free_bytes` no exam is accepted; below twice that it may soon be so.
+fn disk_space(config: &Config) -> Check {
     const NAME: &str = "disk_space";
     let remedy = "Free some space, give state_dir a larger disk, or keep less ([storage] in the configuration).";
-    let Some(disk) = Disk::read(folder) else {
+    let Some(disk) = Disk::read(&config.state_dir) else {
         return Check::skipped(NAME, "there is no state_dir yet");
     };
     let found = format!("{} MB free of {} MB", disk.free_bytes >> 20, disk.size_bytes >> 20);
-    match disk.free_bytes {
-        0..NO_SPACE_BYTES => Check::fault(NAME, found, remedy),
-        NO_SPACE_BYTES..LITTLE_SPACE_BYTES => Check::warning(NAME, found, remedy),
-        _ => Check::ok(NAME, found),
+    let needed = config.storage.min_free_bytes;
+    if disk.free_bytes < needed {
+        Check::fault(NAME, format!("{found}; no exam is accepted"), remedy)
+    } else if disk.free_bytes < needed.saturating_mul(2) {
+        Check::warning(NAME, found, remedy)
+    } else {
+        Check::ok(NAME, found)
     }
 }
 

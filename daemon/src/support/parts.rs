@@ -21,7 +21,11 @@ const REDACTED: &str = "(left out)";
 pub(super) fn all(config: &Result<Config, String>) -> Vec<Part> {
     let state_dir = config.as_ref().ok().map(|config| config.state_dir.as_path());
     let part = |name, about, content: Result<String, String>| {
-        let content = content.unwrap_or_else(|why| format!("could not be had: {why}\n"));
+        let content = match content {
+            Ok(content) if content.is_empty() => "there is nothing\n".to_owned(),
+            Ok(content) => content,
+            Err(why) => format!("could not be had: {why}\n"),
+        };
         Part { name, about, content: the_end_of(content.into_bytes()) }
     };
     let file = |path: &str| fs::read_to_string(path).map_err(|e| format!("{path}: {e}"));
