@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod evaluate;
 mod fleet;
+mod manual;
 mod model;
 mod pacs;
 mod page_url;
@@ -83,6 +84,9 @@ enum Command {
     Status(status::Args),
     /// Put what support needs into one archive.
     SupportBundle(support_bundle::Args),
+    /// Write man pages and shell completions.
+    #[command(hide = true)]
+    Manual(manual::Args),
 }
 
 /// Parses the command line and does what it asks.
@@ -112,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args),
         Command::Status(args) => status::run(args),
         Command::SupportBundle(args) => support_bundle::run(args),
+        Command::Manual(args) => manual::run(args),
     };
     match result {
         Ok(code) => ExitCode::from(code),
