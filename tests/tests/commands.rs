@@ -1,5 +1,6 @@
 //! What is asked for over MQTT, by mosquitto_pub, and how it is answered.
 
+use std::process::Command;
 use std::time::Duration;
 
 use modicd_tests::{Broker, Daemon, Exam, Subscriber, answers, ask, end_of, eventually, storescu};
@@ -11,7 +12,7 @@ fn what_is_allowed_is_done_once_and_everything_is_answered() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::start(folder.path());
     let subscriber = Subscriber::start(&broker);
-    let allow = "[mqtt.commands]\nallow = [\"study.rerun\", \"self-test\"]";
+    let allow = "[mqtt.commands]\nallow = [\"study.rerun\", \"self-test\", \"support-bundle\"]";
     let mut daemon = Daemon::start(folder.path(), broker.port, allow);
     subscriber.wait_for("/availability", 1, LIMIT);
     let exam = Exam::small(&folder.path().join("exam"), 31);
@@ -31,6 +32,20 @@ fn what_is_allowed_is_done_once_and_everything_is_answered() {
     let (_, done) = end_of(&subscriber, "self-test", "b");
     assert_eq!(done["state"], "succeeded", "{done}");
     assert_eq!(done["checks"].as_array().map(Vec::len), Some(3));
+
+    ask(&broker, "support-bundle", "s", "", &[]);
+    let (_, done) = end_of(&subscriber, "support-bundle", "s");
+    assert_eq!(done["state"], "succeeded", "{done}");
+    let archives = std::fs::read_dir(daemon.state.join("support")).unwrap();
+    let archive = archives.flatten().next().expect("an archive").path();
+    let journal = Command::new("tar")
+        .args(["-xzOf"])
+        .arg(&archive)
+        .arg("modicd-support/journal.txt")
+        .output()
+        .unwrap();
+    let journal = String::from_utf8_lossy(&journal.stdout);
+    assert!(journal.contains("modicd"), "{journal}");
 
     for (command, id, fields, options, reason) in [
         ("log.level", "c", ",\"level\":\"debug\",\"for_s\":60", &[][..], "not_allowed"),

@@ -113,6 +113,8 @@ fn the_watchdog_is_fed_while_the_daemon_idles_and_works_and_starves_when_it_hang
     let exam = Exam::small(&folder.path().join("exam"), 34);
     assert!(storescu(daemon.dicom_port, &[], &exam.folder).status.success());
     eventually(LIMIT, "the journal's word", || {
+        // Telling blocks where nobody listens.
+        manager.count_for("", Duration::from_millis(200));
         daemon.log().contains("the watchdog isn't fed any more").then_some(())
     });
     assert!(daemon.log().contains("the worker"));

@@ -1,7 +1,5 @@
 //! `modicd support-bundle`: everything that support needs, and nothing of a patient.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -27,8 +25,8 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     let out = args.out.unwrap_or_else(|| support::file_name().into());
     let parts = support::gather(&config);
     let context = || format!("can't write {}", out.display());
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&out);
-    support::write(&parts, file.with_context(context)?).with_context(context)?;
+    let file = support::create(&out).with_context(context)?;
+    support::write(&parts, file).with_context(context)?;
     for part in &parts {
         println!("{:<22} {:>8} bytes  {}", part.name, part.content.len(), part.about);
     }

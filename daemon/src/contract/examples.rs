@@ -10,7 +10,7 @@ use crate::deliver::alarm::{Alarm, AlarmState};
 use crate::deliver::bundle::{BundleSlot, BundleSource, BundleState, RefusedBundle};
 use crate::deliver::commands::{
     BundleActivate, BundleRollback, BundleStage, Check, CommandState, CommandStatus, CommandType,
-    LogLevel, SelfTest, Sha256Hex, StudyRerun, Verbosity,
+    LogLevel, SelfTest, Sha256Hex, StudyRerun, SupportBundle, Verbosity,
 };
 use crate::deliver::payload::{EventBody, Health, Info, Metrics, OutboxHealth, Status};
 use crate::deliver::topics::schema;
@@ -137,6 +137,10 @@ fn digest() -> Sha256Hex {
 
 pub(super) fn study_rerun() -> StudyRerun {
     StudyRerun { expires: expires(), study_ref: study_ref() }
+}
+
+pub(super) fn support_bundle() -> SupportBundle {
+    SupportBundle { expires: expires() }
 }
 
 pub(super) fn self_test() -> SelfTest {

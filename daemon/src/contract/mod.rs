@@ -89,6 +89,7 @@ pub fn documents() -> Vec<Document> {
         request("command.bundle.stage", &["cmd/bundle.stage/{id}"], &x::bundle_stage()),
         request("command.bundle.activate", &["cmd/bundle.activate/{id}"], &x::bundle_activate()),
         request("command.bundle.rollback", &["cmd/bundle.rollback/{id}"], &x::bundle_rollback()),
+        request("command.support-bundle", &["cmd/support-bundle/{id}"], &x::support_bundle()),
         Document::enveloped(
             "command_status",
             schema::COMMAND_STATUS,

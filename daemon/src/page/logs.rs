@@ -68,6 +68,12 @@ pub(super) fn after(seq: u64) -> Vec<Record> {
     LOG.after(seq)
 }
 
+/// All that are kept, a line each.
+pub(crate) fn text() -> String {
+    let line = |r: &Record| format!("{} {:5} {}: {}\n", r.time, r.level, r.target, r.text);
+    after(0).iter().map(line).collect()
+}
+
 /// The number of the newest record, and of every later one.
 pub(super) fn newest() -> watch::Receiver<u64> {
     LOG.newest.subscribe()

@@ -13,9 +13,9 @@ use crate::deliver::commands::{
     Request,
 };
 use crate::domain::StudyRef;
-use crate::logging;
 use crate::store::index::Requested;
 use crate::store::{Index, write_atomically};
+use crate::{logging, support};
 
 /// What becomes of a request: what was checked, or the code of the reason why it failed.
 type Carried = Result<Vec<Check>, (&'static str, Vec<Check>)>;
@@ -76,6 +76,9 @@ fn carry_out(request: &Request, config: &Config, index: &Index, store: &bundles:
         Request::BundleRollback(BundleRollback { name, .. }) => {
             update(|| store.roll_back(*name).map(drop))
         }
+        Request::SupportBundle(_) => support::keep(config)
+            .map(|_| Vec::new())
+            .map_err(|error| failed("support_bundle_failed", error)),
     }
 }
 

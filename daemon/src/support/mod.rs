@@ -5,7 +5,10 @@
 
 mod parts;
 
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use flate2::Compression;
@@ -18,6 +21,9 @@ use crate::deliver::TimePrecision;
 const FOLDER: &str = "modicd-support";
 /// The list in it.
 const README: &str = "README.txt";
+
+/// Archives that stay in the state folder; their names sort by time.
+const KEPT: usize = 3;
 
 /// A file of the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +68,31 @@ pub fn write(parts: &[Part], to: impl Write) -> io::Result<()> {
         archive.append_data(&mut header, format!("{FOLDER}/{}", part.name), &*part.content)?;
     }
     archive.into_inner()?.finish()?.flush()
+}
+
+/// Makes an archive in `{state_dir}/support/`, where the newest [`KEPT`] stay, and gives its path. Blocks.
+///
+/// # Errors
+/// The disk refuses.
+pub fn keep(config: &Config) -> io::Result<PathBuf> {
+    let folder = config.state_dir.join("support");
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(file_name());
+    write(&gather(&Ok(config.clone())), create(&path)?)?;
+    let mut archives: Vec<_> = fs::read_dir(&folder)?.flatten().map(|entry| entry.path()).collect();
+    archives.sort();
+    for old in archives.iter().rev().skip(KEPT) {
+        fs::remove_file(old)?;
+    }
+    Ok(path)
+}
+
+/// A new file that its owner alone can read.
+///
+/// # Errors
+/// It is there already, or can't be made.
+pub fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// What the archive is called when nobody says.

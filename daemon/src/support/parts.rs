@@ -10,6 +10,7 @@ use super::Part;
 use crate::config::Config;
 use crate::doctor;
 use crate::metrics::system::{THERMAL_ZONES, temperatures};
+use crate::page;
 use crate::status::Status;
 
 /// Newest lines of the journal.
@@ -76,7 +77,18 @@ fn status(state_dir: Option<&Path>) -> Result<String, String> {
     serde_json::to_string_pretty(&status).map_err(|e| e.to_string())
 }
 
+/// The journal's; what this process logged, where that can't be read, as in the daemon's sandbox.
 fn journal() -> Result<String, String> {
+    match journalctl() {
+        Ok(text) if !text.is_empty() => Ok(text),
+        other => match page::logs::text() {
+            own if own.is_empty() => other,
+            own => Ok(own),
+        },
+    }
+}
+
+fn journalctl() -> Result<String, String> {
     let output = Command::new("journalctl")
         .args(["--unit", "modicd", "--lines", JOURNAL_LINES, "--output", "short-iso-precise"])
         .args(["--no-pager", "--quiet", "--no-hostname"])

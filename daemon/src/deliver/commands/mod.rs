@@ -37,6 +37,7 @@ coded_enum! {
     BundleStage "bundle.stage" "Fetch a network's bundle over HTTPS, verify it and keep it to be activated.";
     BundleActivate "bundle.activate" "Use the staged bundle of a network from the next exam on, if it verifies and is fast enough.";
     BundleRollback "bundle.rollback" "Use the previous bundle of a network again from the next exam on.";
+    SupportBundle "support-bundle" "Make a support bundle in `support/` of the state folder, where the newest three stay.";
 }
 
 coded_enum! {
@@ -117,6 +118,14 @@ pub struct BundleRollback {
     pub name: Network,
 }
 
+/// The payload on `cmd/support-bundle/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SupportBundle {
+    /// It isn't carried out after this, RFC 3339 in UTC; at most a day ahead.
+    pub expires: String,
+}
+
 /// A SHA-256 in lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
@@ -178,6 +187,7 @@ pub enum Request {
     BundleStage(BundleStage),
     BundleActivate(BundleActivate),
     BundleRollback(BundleRollback),
+    SupportBundle(SupportBundle),
 }
 
 impl Request {
@@ -195,6 +205,9 @@ impl Request {
             }
             CommandType::BundleRollback => {
                 serde_json::from_slice(payload).map(Request::BundleRollback)
+            }
+            CommandType::SupportBundle => {
+                serde_json::from_slice(payload).map(Request::SupportBundle)
             }
         };
         match parsed {
@@ -216,7 +229,8 @@ impl Request {
         | Request::LogLevel(LogLevel { expires, .. })
         | Request::BundleStage(BundleStage { expires, .. })
         | Request::BundleActivate(BundleActivate { expires, .. })
-        | Request::BundleRollback(BundleRollback { expires, .. })) = self;
+        | Request::BundleRollback(BundleRollback { expires, .. })
+        | Request::SupportBundle(SupportBundle { expires })) = self;
         humantime::parse_rfc3339(expires).map_err(|_| Refusal::Malformed)
     }
 }
