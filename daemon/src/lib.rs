@@ -27,7 +27,7 @@ pub mod modic;
 pub mod pacs;
 pub mod page;
 pub mod phantom;
-mod ports;
+pub mod ports;
 mod preflight;
 mod quantile;
 pub mod reading;

@@ -6,24 +6,42 @@ use std::os::fd::AsFd;
 
 use tokio::net::TcpListener;
 
-/// Opens a port, or takes over the one that was open before if that is the one asked for.
-pub async fn open(
-    address: SocketAddr,
-    former: Option<&net::TcpListener>,
-) -> io::Result<TcpListener> {
-    if let Some(former) = former {
-        let was = former.local_addr()?;
-        let is_same_port = address.port() == was.port() || address.port() == 0;
-        if was.ip() == address.ip() && is_same_port {
-            return TcpListener::from_std(former.try_clone()?);
-        }
+/// A port that outlives its listener.
+#[derive(Debug)]
+pub struct KeptPort(Option<net::TcpListener>);
+
+impl KeptPort {
+    /// Keeps a listener's port open when the listener is dropped.
+    ///
+    /// # Errors
+    /// There are no file descriptors left.
+    pub fn of(listener: &TcpListener) -> io::Result<KeptPort> {
+        let other = listener.as_fd().try_clone_to_owned()?;
+        Ok(KeptPort(Some(net::TcpListener::from(other))))
     }
-    TcpListener::bind(address).await
+
+    /// The kept listener if it has that address; else it is closed, since it may stand in the way of the new one: the same
+    /// port at one address and at all of them can't be open at once.
+    fn take_over(&mut self, address: SocketAddr) -> io::Result<Option<TcpListener>> {
+        let Some(kept) = &self.0 else { return Ok(None) };
+        let was = kept.local_addr()?;
+        if was.ip() == address.ip() && (was.port() == address.port() || address.port() == 0) {
+            return TcpListener::from_std(kept.try_clone()?).map(Some);
+        }
+        self.0 = None;
+        Ok(None)
+    }
 }
 
-/// Another handle of a port, which keeps it open when the listener is dropped.
-pub fn keep_open(listener: &TcpListener) -> io::Result<net::TcpListener> {
-    listener.as_fd().try_clone_to_owned().map(net::TcpListener::from)
+/// Opens a port, or takes over the one that was open before if that is the one asked for.
+///
+/// # Errors
+/// The address can't be bound.
+pub async fn open(address: SocketAddr, former: Option<&mut KeptPort>) -> io::Result<TcpListener> {
+    match former.map(|kept| kept.take_over(address)).transpose()?.flatten() {
+        Some(listener) => Ok(listener),
+        None => TcpListener::bind(address).await,
+    }
 }
 
 #[cfg(test)]
@@ -35,13 +53,24 @@ mod tests {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let first = open(any, None).await.unwrap();
         let address = first.local_addr().unwrap();
-        let kept = keep_open(&first).unwrap();
+        let mut kept = KeptPort::of(&first).unwrap();
         drop(first);
         let early = tokio::net::TcpStream::connect(address).await.unwrap();
-        let second = open(address, Some(&kept)).await.unwrap();
+        let second = open(address, Some(&mut kept)).await.unwrap();
         let (_, peer) = second.accept().await.unwrap();
         assert_eq!(peer, early.local_addr().unwrap());
-        let elsewhere = open(SocketAddr::from(([127, 0, 0, 2], 0)), Some(&kept)).await.unwrap();
-        assert_ne!(elsewhere.local_addr().unwrap().ip(), address.ip());
+    }
+
+    #[tokio::test]
+    async fn the_same_port_at_all_addresses_and_back_can_be_opened() {
+        let first = open(SocketAddr::from(([127, 0, 0, 1], 0)), None).await.unwrap();
+        let loopback = first.local_addr().unwrap();
+        let mut kept = KeptPort::of(&first).unwrap();
+        drop(first);
+        let all = SocketAddr::from(([0, 0, 0, 0], loopback.port()));
+        let second = open(all, Some(&mut kept)).await.unwrap();
+        assert_eq!(second.local_addr().unwrap(), all);
+        drop(second);
+        open(loopback, Some(&mut kept)).await.unwrap();
     }
 }

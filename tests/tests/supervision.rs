@@ -82,6 +82,17 @@ fn a_bad_configuration_is_refused_as_a_whole_and_a_good_one_taken_without_closin
     told = manager.wait_for("RELOADING=1", told, LIMIT);
     told = manager.wait_for("MONOTONIC_USEC=", told - 1, LIMIT);
     told = manager.wait_for("READY=1", told, LIMIT);
+    // The change that every installation begins with: the same port, for everybody.
+    let open = std::fs::read_to_string(&daemon.config).unwrap();
+    let loopback = format!("127.0.0.1:{}", daemon.dicom_port);
+    std::fs::write(
+        &daemon.config,
+        open.replace(&loopback, &loopback.replace("127.0.0.1", "0.0.0.0")),
+    )
+    .unwrap();
+    daemon.signal("HUP");
+    told = manager.wait_for("STATUS=Receiving", told + 1, LIMIT);
+    assert!(daemon.log().contains(&format!("address=0.0.0.0:{}", daemon.dicom_port)));
     assert!(!echoscu(daemon.dicom_port), "the former title is called no more");
     assert!(storescu(daemon.dicom_port, &["-aec", "OTHER"], &exam.folder).status.success());
     subscriber.wait_for("/event/study.completed", 1, LIMIT);

@@ -60,7 +60,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct At {
     /// The daemon's configuration.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
     config: PathBuf,
 }
 

@@ -1,7 +1,7 @@
 //! The HTTP port: accepts connections under a limit, with TLS where it is configured, and drains them at a stop.
 
 use std::io;
-use std::net::{self, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use super::cookie::Cookie;
 use super::routes::routes;
 use super::shared::{Shared, Sources};
 use super::{Config, token};
-use crate::ports;
+use crate::ports::{self, KeptPort};
 use crate::tls::TlsError;
 
 /// Connections at a time; one more is closed unread. A browser opens up to six.
@@ -87,7 +87,7 @@ impl Server {
         state_dir: &Path,
         key: &[u8],
         sources: Sources,
-        former: Option<&net::TcpListener>,
+        former: Option<&mut KeptPort>,
     ) -> Result<Server, PageError> {
         let token = token::load(config, state_dir).map_err(|e| PageError::Token(e.into()))?;
         let tls = config.tls.as_ref().map(|tls| tls.acceptor()).transpose()?;
@@ -112,8 +112,8 @@ impl Server {
     }
 
     /// Another handle of the port, which keeps it open after the end of [`Server::run`].
-    pub fn keep_open(&self) -> io::Result<net::TcpListener> {
-        ports::keep_open(&self.listener)
+    pub fn keep_open(&self) -> io::Result<KeptPort> {
+        KeptPort::of(&self.listener)
     }
 
     /// The page's address with the token that opens it.

@@ -6,9 +6,9 @@ use super::sink::{CommitmentSink, InstanceSink};
 use super::spool::InstanceStore;
 use super::upload::Destination;
 use crate::metrics::Counts;
-use crate::ports;
+use crate::ports::{self, KeptPort};
 use std::io;
-use std::net::{self, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -54,7 +54,7 @@ impl Server {
         sink: Arc<dyn InstanceSink>,
         commitments: Option<Arc<dyn CommitmentSink>>,
         counts: Counts,
-        former: Option<&net::TcpListener>,
+        former: Option<&mut KeptPort>,
     ) -> Result<Server, ServeError> {
         let address = config.bind;
         let failed = |source| ServeError { address, source };
@@ -76,8 +76,8 @@ impl Server {
     }
 
     /// Another handle of the port, which keeps it open after the end of [`Server::run`].
-    pub fn keep_open(&self) -> io::Result<net::TcpListener> {
-        ports::keep_open(&self.listener)
+    pub fn keep_open(&self) -> io::Result<KeptPort> {
+        KeptPort::of(&self.listener)
     }
 
     /// Serves associations until `shutdown`; then lets the running ones finish within the grace time and

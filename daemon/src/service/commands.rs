@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::bundles::{self, UpdateError};
@@ -16,6 +17,9 @@ use crate::domain::StudyRef;
 use crate::store::index::Requested;
 use crate::store::{Index, write_atomically};
 use crate::{logging, support};
+
+/// At a stop a request may go on for this long: fetching a bundle can take minutes.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// What becomes of a request: what was checked, or the code of the reason why it failed.
 type Carried = Result<Vec<Check>, (&'static str, Vec<Check>)>;
@@ -30,7 +34,8 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// Works until `shutdown`; a request at work is finished first.
+    /// Works until `shutdown`; a request at work is finished first if it ends within [`STOP_GRACE`]. One that doesn't counts as
+    /// interrupted at the next start.
     pub async fn run(mut self, shutdown: CancellationToken) {
         loop {
             let command = tokio::select! {
@@ -49,7 +54,18 @@ impl Executor {
                     };
                 desk.answer(&command, state, reason, checks)
             });
-            match done.await {
+            let is_over = async {
+                shutdown.cancelled().await;
+                sleep(STOP_GRACE).await;
+            };
+            let done = tokio::select! {
+                done = done => done,
+                () = is_over => {
+                    tracing::warn!("A command is left unfinished, since the daemon stops.");
+                    return;
+                }
+            };
+            match done {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::error!(%error, "A command could not be answered."),
                 Err(_) => tracing::error!("A command ended in a panic."),

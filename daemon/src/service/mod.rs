@@ -21,7 +21,7 @@ mod reload;
 mod site_key;
 mod worker;
 
-use std::net::{self, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -38,6 +38,7 @@ use crate::deliver::mqtt::Feeds;
 use crate::deliver::{Delivery, Identity, Outbox};
 use crate::metrics::{self, CertificateFile, Counts, Exporter};
 use crate::pacs::Pacs;
+use crate::ports::KeptPort;
 use crate::reading::ReadingStore;
 use crate::receive::{self, InstanceSink, InstanceStore, Server};
 use crate::storage::{self, Keeper};
@@ -75,8 +76,8 @@ pub struct Service {
 pub struct Handover {
     index: Index,
     counts: Counts,
-    dicom_port: net::TcpListener,
-    page_port: net::TcpListener,
+    dicom_port: KeptPort,
+    page_port: KeptPort,
 }
 
 impl Service {
@@ -84,10 +85,13 @@ impl Service {
     ///
     /// # Errors
     /// A bundle doesn't verify, the state folder isn't usable, or a port is taken.
-    pub async fn start(config: Config, former: Option<&Handover>) -> anyhow::Result<Service> {
+    pub async fn start(
+        config: Config,
+        mut former: Option<&mut Handover>,
+    ) -> anyhow::Result<Service> {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "modicd starts.");
         let prepared = config.clone();
-        let kept = former.map(|former| (former.index.clone(), former.counts.clone()));
+        let kept = former.as_ref().map(|former| (former.index.clone(), former.counts.clone()));
         let (parts, config) =
             tokio::task::spawn_blocking(move || open(&prepared, kept).map(|p| (p, prepared)))
                 .await
@@ -145,7 +149,7 @@ impl Service {
             },
             counts.clone(),
         );
-        let port = former.map(|former| &former.page_port);
+        let port = former.as_mut().map(|former| &mut former.page_port);
         let page = page::Server::bind(&config.page, &config.state_dir, &key, sources, port).await?;
         let (status_info, status_health) = (networks.info(), health.clone());
         let status_outbox = Arc::clone(&outbox);
@@ -173,7 +177,7 @@ impl Service {
             Arc::clone(&sink),
             commitments,
             counts.clone(),
-            former.map(|former| &former.dicom_port),
+            former.map(|former| &mut former.dicom_port),
         )
         .await?;
         let config_refused = Arc::<AtomicBool>::default();

@@ -58,15 +58,15 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
         tracing::info!("The configuration is read again.");
         supervision::reloading();
         stop.cancel();
-        let former = running.await.context("stopping ended in a panic")??;
-        (service, config) = start_next(next, config, &former).await?;
+        let mut former = running.await.context("stopping ended in a panic")??;
+        (service, config) = start_next(next, config, &mut former).await?;
     }
 }
 
 async fn start_next(
     next: Config,
     config: Config,
-    former: &Handover,
+    former: &mut Handover,
 ) -> anyhow::Result<(Service, Config)> {
     match Service::start(next.clone(), Some(former)).await {
         Ok(service) => {
