@@ -259,9 +259,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shipped_example_is_valid() {
+    fn the_shipped_example_is_valid_and_the_default() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/modicd.toml");
-        Config::load(&path).unwrap();
+        let example = Config::load(&path).unwrap();
+        // What it says is the default is the default.
+        let defaults = Config::with_state_dir(example.state_dir.clone());
+        assert_eq!(toml::to_string(&example).unwrap(), toml::to_string(&defaults).unwrap());
     }
 
     /// serde names a section's keys when it refuses one that isn't among them.
@@ -283,6 +286,8 @@ mod tests {
             "[modic]",
             "[worker]",
             "[storage]",
+            "[bundles]",
+            "[bundles.tls]",
             "[page]",
             "[page.tls]",
             "[mqtt]",

@@ -92,7 +92,8 @@ fn a_bad_configuration_is_refused_as_a_whole_and_a_good_one_taken_without_closin
     .unwrap();
     daemon.signal("HUP");
     told = manager.wait_for("STATUS=Receiving", told + 1, LIMIT);
-    assert!(daemon.log().contains(&format!("address=0.0.0.0:{}", daemon.dicom_port)));
+    let opened = format!("address=0.0.0.0:{}", daemon.dicom_port);
+    eventually(LIMIT, "the open port", || daemon.log().contains(&opened).then_some(()));
     assert!(!echoscu(daemon.dicom_port), "the former title is called no more");
     assert!(storescu(daemon.dicom_port, &["-aec", "OTHER"], &exam.folder).status.success());
     subscriber.wait_for("/event/study.completed", 1, LIMIT);
