@@ -91,6 +91,7 @@ impl Service {
     ) -> anyhow::Result<Service> {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "modicd starts.");
         let prepared = config.clone();
+        let is_first = former.is_none();
         let kept = former.as_ref().map(|former| (former.index.clone(), former.counts.clone()));
         let (parts, config) =
             tokio::task::spawn_blocking(move || open(&prepared, kept).map(|p| (p, prepared)))
@@ -191,6 +192,10 @@ impl Service {
             metrics: exporter.subscribe(),
             outbox: status_outbox,
         };
+        // After a reload the clock is asked, and not waited for again.
+        let wait_s = config.worker.clock_wait_s;
+        let clock_wait =
+            (wait_s > 0.0).then(|| Duration::from_secs_f64(if is_first { wait_s } else { 0.0 }));
         let worker = Worker {
             config: config.worker.clone(),
             study: config.study.clone(),
@@ -205,6 +210,7 @@ impl Service {
             counts: counts.clone(),
             pulse: Pulse::new("the worker", stall_after),
             config_refused: Arc::clone(&config_refused),
+            clock_wait,
             clock: supervision::Clock::Unknown,
             reasons: Default::default(),
             keeper,

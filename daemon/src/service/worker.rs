@@ -58,6 +58,8 @@ pub(super) struct Worker {
     pub pulse: Pulse,
     /// Whether a changed configuration was refused.
     pub config_refused: Arc<AtomicBool>,
+    /// How long a synchronised clock is waited for at first; without it nobody asks for one.
+    pub clock_wait: Option<Duration>,
     /// Whether the clock can be trusted, as it was last asked.
     pub clock: Clock,
     /// What keeps the box from being ok.
@@ -70,7 +72,9 @@ impl Worker {
     /// Works until `shutdown`; the study at work is finished first, or broken off after `stop_limit_s`.
     pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let pause = Duration::from_secs_f64(self.config.poll_interval_s);
-        self.wait_for_clock(&shutdown).await;
+        if let Some(limit) = self.clock_wait {
+            self.wait_for_clock(limit, &shutdown).await;
+        }
         let mut asked = Instant::now();
         while !shutdown.is_cancelled() {
             if self.clock == Clock::Free && asked.elapsed() >= ASK_CLOCK_EVERY {
@@ -93,11 +97,7 @@ impl Worker {
     }
 
     /// For boxes that boot with a wrong time.
-    async fn wait_for_clock(&mut self, shutdown: &CancellationToken) {
-        let limit = Duration::from_secs_f64(self.config.clock_wait_s);
-        if limit.is_zero() {
-            return;
-        }
+    async fn wait_for_clock(&mut self, limit: Duration, shutdown: &CancellationToken) {
         let began = Instant::now();
         loop {
             self.pulse.beat();
