@@ -55,7 +55,8 @@ fn signed_pixels_and_a_path_as_uid_are_handled() {
     let mut folders = std::fs::read_dir(daemon.state.join("instances")).unwrap().flatten();
     assert!(folders.all(|f| {
         let name = f.file_name().into_string().unwrap();
-        name == ".incoming" || (name.len() == 16 && name.bytes().all(|b| b.is_ascii_hexdigit()))
+        let own = [".incoming", ".removed"].contains(&name.as_str());
+        own || (name.len() == 16 && name.bytes().all(|b| b.is_ascii_hexdigit()))
     }));
     assert!(echoscu(daemon.dicom_port));
 }
