@@ -62,6 +62,8 @@ impl Executor {
                 done = done => done,
                 () = is_over => {
                     tracing::warn!("A command is left unfinished, since the daemon stops.");
+                    // After a reload it may still be at work beside the next service.
+                    self.desk.leave();
                     return;
                 }
             };

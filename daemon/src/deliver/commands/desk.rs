@@ -34,6 +34,8 @@ pub struct Desk {
     outbox: Arc<Outbox>,
     ledger: Mutex<Ledger>,
     accepted: mpsc::Sender<Command>,
+    /// Whether nothing is answered any more; locked while an answer is written.
+    left: Mutex<bool>,
 }
 
 impl Desk {
@@ -49,7 +51,8 @@ impl Desk {
         let (ledger, unended) = Ledger::open(path);
         let (accepted, waiting) = mpsc::channel(WAITING);
         let ledger = Mutex::new(ledger);
-        let desk = Desk { allow: allow.to_vec(), identity, topics, outbox, ledger, accepted };
+        let (allow, left) = (allow.to_vec(), Mutex::default());
+        let desk = Desk { allow, identity, topics, outbox, ledger, accepted, left };
         for (kind, id) in unended {
             desk.say(&kind, &id, CommandState::Failed, Some("interrupted"), Vec::new())?;
             desk.note_end(&kind, &id);
@@ -91,7 +94,13 @@ impl Desk {
         }
     }
 
-    /// Says where a request stands.
+    /// Whoever is at work still is heard no more: a desk that is opened on the ledger later answers for them that they were
+    /// interrupted, and must be the only one that writes.
+    pub fn leave(&self) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    /// Says where a request stands; nothing after [`Desk::leave`].
     pub fn answer(
         &self,
         command: &Command,
@@ -99,6 +108,10 @@ impl Desk {
         reason: Option<&'static str>,
         checks: Vec<Check>,
     ) -> Result<(), OutboxError> {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        if *left {
+            return Ok(());
+        }
         self.say(command.kind, &command.id, state, reason, checks)?;
         if matches!(state, CommandState::Succeeded | CommandState::Failed) {
             self.note_end(command.kind, &command.id);
@@ -272,6 +285,20 @@ mod tests {
         let states: Vec<_> = all.answers().into_iter().map(|(_, state, _)| state).collect();
         assert_eq!(states.iter().filter(|s| *s == "accepted").count(), WAITING);
         assert_eq!(states.last().unwrap(), "refused");
+    }
+
+    #[test]
+    fn who_is_at_work_when_the_desk_is_left_is_heard_no_more() {
+        let mut left = fixture(&[CommandType::SelfTest]);
+        left.ask("self-test", "a", 60, false);
+        let command = left.waiting.try_recv().unwrap();
+        let ledger = || std::fs::read(left.dir.path().join("commands.json")).unwrap();
+        let before = ledger();
+        left.desk.leave();
+        left.desk.answer(&command, CommandState::Succeeded, None, Vec::new()).unwrap();
+        let states: Vec<_> = left.answers().into_iter().map(|(_, state, _)| state).collect();
+        assert_eq!(states, ["accepted"]);
+        assert_eq!(ledger(), before, "the next desk finds it unended");
     }
 
     #[test]
