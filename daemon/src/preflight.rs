@@ -4,6 +4,7 @@
 use anyhow::Context;
 
 use crate::config::Config;
+use crate::service::site_key;
 use crate::{bundles, deliver, pacs, page};
 
 /// Reads keys, passwords and certificates, and loads and verifies the networks. Blocks.
@@ -12,8 +13,7 @@ use crate::{bundles, deliver, pacs, page};
 /// The first thing that can't be used, by its key.
 pub fn check(config: &Config) -> anyhow::Result<()> {
     if let Some(file) = &config.site_key_file {
-        std::fs::read(file)
-            .with_context(|| format!("site_key_file: can't read {}", file.display()))?;
+        site_key::read(file).context("site_key_file")?;
     }
     deliver::check_files(&config.mqtt).context("[mqtt]")?;
     for destination in &config.pacs {

@@ -68,6 +68,15 @@ impl Status {
         codes.filter_map(|code| serde_json::from_value(code.clone()).ok()).collect()
     }
 
+    /// What the process does, in words for a person.
+    pub fn condition(&self) -> String {
+        match (self.is_alive(), self.stopped) {
+            (true, _) => format!("runs (process {})", self.pid),
+            (false, true) => "is stopped".to_owned(),
+            (false, false) => "doesn't run, and didn't stop in order".to_owned(),
+        }
+    }
+
     /// How old it is; nothing where the clock was set back.
     pub fn age(&self) -> Duration {
         Duration::from_millis(unix_ms(SystemTime::now()).saturating_sub(self.written_ms))

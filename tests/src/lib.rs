@@ -23,6 +23,7 @@ mod prometheus;
 mod readers;
 mod requests;
 mod service_manager;
+mod small_disk;
 mod support;
 mod telegraf;
 
@@ -46,5 +47,6 @@ pub use prometheus::{Prometheus, metrics_in, promtool};
 pub use readers::{SimulatedReader, endplates, simulate};
 pub use requests::{answers, ask, end_of};
 pub use service_manager::ServiceManager;
+pub use small_disk::SmallDisk;
 pub use support::support_bundle;
 pub use telegraf::as_telegraf_would;

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use modicd_tests::{Broker, Certificates, Daemon, Storescp, support_bundle};
+use modicd_tests::{
+    Broker, Certificates, Daemon, SmallDisk, Storescp, change, flip_bit, support_bundle,
+    unsigned_bundle,
+};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -209,41 +211,29 @@ fn every_planted_fault_of_networks_and_disk_is_found_and_its_remedy_named() {
     let slow = healthy.with("[segment]\nkernels = \"portable\"");
     healthy.expect(&slow, "kernels", "warning", "segment.kernels");
 
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/bundles");
     let bundles = healthy.path("bundles");
     for name in ["vertebrae", "modic"] {
-        fs::create_dir_all(bundles.join(name)).unwrap();
-        for file in ["manifest.toml", "network.onnx", "golden.bin"] {
-            fs::copy(shipped.join(name).join(file), bundles.join(name).join(file)).unwrap();
-        }
+        let made = unsigned_bundle(&bundles, name, "9.0.0");
+        fs::rename(made, bundles.join(name)).unwrap();
     }
     let config = format!("bundles_dir = {bundles:?}\n{}", healthy.config);
     let (checks, _) = healthy.doctor(&config);
     assert!(checks.iter().any(|c| c["check"] == "networks" && c["verdict"] == "ok"));
     // The golden case as another network would give it.
-    let golden = bundles.join("modic/golden.bin");
-    let mut bytes = fs::read(&golden).unwrap();
-    let count = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
-    let logits = 12 + 4 * count(0) * count(4) * count(8) + 4;
-    bytes[logits..].iter_mut().skip(3).step_by(4).for_each(|sign| *sign ^= 0x80);
-    let hex =
-        |bytes: &[u8]| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
-    let manifest = bundles.join("modic/manifest.toml");
-    let text = fs::read_to_string(&manifest).unwrap();
-    let text = text.replace(&hex(&fs::read(&golden).unwrap()), &hex(&bytes));
-    fs::write(&manifest, text).unwrap();
-    fs::write(&golden, &bytes).unwrap();
+    change(&bundles.join("modic"), "golden.bin", |bytes| {
+        let count = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        let logits = 12 + 4 * count(0) * count(4) * count(8) + 4;
+        bytes[logits..].iter_mut().skip(3).step_by(4).for_each(|sign| *sign ^= 0x80);
+    });
     healthy.expect(&config, "networks", "fault", "\"tract\"");
     // A flipped bit.
-    let network = bundles.join("vertebrae/network.onnx");
-    let mut bytes = fs::read(&network).unwrap();
-    bytes[1000] ^= 1;
-    fs::write(&network, bytes).unwrap();
+    flip_bit(&bundles.join("vertebrae/network.onnx"));
     healthy.expect(&config, "networks", "fault", "Copy the bundle again");
 
-    let small = Mounted::tmpfs(&healthy.path("small"), "64m");
+    let small = healthy.path("small");
+    let _small = SmallDisk::mount(&small);
     let state = format!("{:?}", healthy.daemon.state);
-    let config = healthy.instead(&state, &format!("{:?}", small.0));
+    let config = healthy.instead(&state, &format!("{small:?}"));
     healthy.expect(&config, "disk_space", "fault", "larger disk");
 }
 
@@ -272,23 +262,4 @@ fn a_support_bundle_tells_how_the_box_is_and_no_secret() {
     fs::create_dir(&folder).unwrap();
     let parts = support_bundle(&healthy.daemon.config, &folder);
     assert!(parts.iter().any(|(name, text)| name == "doctor.json" && text.contains("not valid")));
-}
-
-/// A small file system, gone when this is dropped.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn tmpfs(at: &Path, size: &str) -> Mounted {
-        fs::create_dir_all(at).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(at);
-        assert!(mount.status().unwrap().success(), "mount works: the tests run as root");
-        Mounted(at.to_owned())
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
 }

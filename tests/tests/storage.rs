@@ -1,16 +1,15 @@
 //! What is kept and for how long: quotas with the broker away and back, kills in between, a disk that fills up.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use modicd::receive::regular_files;
-use modicd::store::Disk;
-use modicd_tests::{Broker, Daemon, Exam, Page, Subscriber, ask, end_of, eventually, storescu};
+use modicd_tests::{
+    Broker, Daemon, Exam, Page, SmallDisk, Subscriber, ask, end_of, eventually, storescu,
+};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -226,42 +225,6 @@ fn kills_during_removals_leave_studies_whole_or_gone() {
     });
     assert_eq!(subscriber.on("/event/study.completed").len(), COPIES + 1, "nothing is told again");
     assert!(subscriber.on("/event/study.failed").is_empty());
-}
-
-/// A small disk, mounted where a daemon keeps its state.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: &Path) -> SmallDisk {
-        std::fs::create_dir_all(at).expect("the test's folder is writable");
-        let mut mount = Command::new("mount");
-        let mounted = mount.args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(at).status();
-        assert!(mounted.is_ok_and(|status| status.success()), "tests run as root");
-        SmallDisk(at.to_owned())
-    }
-
-    /// Fills it until only so much is free, bytes.
-    fn fill(&self, but: u64) {
-        let free = Disk::read(&self.0).expect("it is mounted").free_bytes;
-        let mut file = File::options().create(true).append(true).open(self.filler());
-        let file = file.as_mut().expect("the disk is writable");
-        let filled = file.write_all(&vec![1; free.saturating_sub(but) as usize]);
-        assert!(filled.is_ok() || but == 0, "{filled:?}");
-    }
-
-    fn free(&self) {
-        std::fs::remove_file(self.filler()).expect("it was filled");
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.0.join("filler")
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 #[test]

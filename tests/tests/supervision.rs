@@ -2,7 +2,6 @@
 //! boots systemd itself.
 
 use std::net::TcpStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use modicd_tests::{
@@ -11,11 +10,26 @@ use modicd_tests::{
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A daemon that tells `manager`, not yet started; with more keys in `[worker]`.
-fn supervised(folder: &Path, port: u16, manager: &ServiceManager, worker: &str) -> Daemon {
-    let mut daemon = Daemon::prepare(folder, port, ["", worker, "", ""]);
-    daemon.environment.push(("NOTIFY_SOCKET", manager.address().into()));
-    daemon
+/// A daemon, not yet started, with what it tells its service manager and its broker.
+struct Supervised {
+    subscriber: Subscriber,
+    manager: ServiceManager,
+    daemon: Daemon,
+    broker: Broker,
+    folder: tempfile::TempDir,
+}
+
+impl Supervised {
+    /// With more keys in `[worker]`.
+    fn new(worker: &str) -> Supervised {
+        let folder = tempfile::tempdir().expect("a folder");
+        let broker = Broker::start(folder.path());
+        let subscriber = Subscriber::start(&broker);
+        let manager = ServiceManager::start(folder.path());
+        let mut daemon = Daemon::prepare(folder.path(), broker.port, ["", worker, "", ""]);
+        daemon.environment.push(("NOTIFY_SOCKET", manager.address().into()));
+        Supervised { subscriber, manager, daemon, broker, folder }
+    }
 }
 
 /// The daemon with switches that make it fail.
@@ -26,11 +40,7 @@ fn with_failpoints(daemon: &mut Daemon, failpoints: &str) {
 
 #[test]
 fn a_bad_configuration_is_refused_as_a_whole_and_a_good_one_taken_without_closing_a_port() {
-    let folder = tempfile::tempdir().unwrap();
-    let broker = Broker::start(folder.path());
-    let subscriber = Subscriber::start(&broker);
-    let mut manager = ServiceManager::start(folder.path());
-    let mut daemon = supervised(folder.path(), broker.port, &manager, "");
+    let Supervised { subscriber, mut manager, mut daemon, broker, folder } = Supervised::new("");
     daemon.restart();
     let mut told = manager.wait_for("READY=1", 0, LIMIT);
     let good = std::fs::read_to_string(&daemon.config).unwrap();
@@ -111,11 +121,8 @@ fn a_bad_configuration_is_refused_as_a_whole_and_a_good_one_taken_without_closin
 
 #[test]
 fn the_watchdog_is_fed_while_the_daemon_idles_and_works_and_starves_when_it_hangs() {
-    let folder = tempfile::tempdir().unwrap();
-    let broker = Broker::start(folder.path());
-    let subscriber = Subscriber::start(&broker);
-    let mut manager = ServiceManager::start(folder.path());
-    let mut daemon = supervised(folder.path(), broker.port, &manager, "stall_after_s = 30");
+    let Supervised { subscriber, mut manager, mut daemon, broker: _broker, folder } =
+        Supervised::new("stall_after_s = 30");
     // The first slice takes an hour.
     with_failpoints(&mut daemon, "analysis-step=sleep(3600000)");
     daemon.environment.push(("WATCHDOG_USEC", "3000000".into()));
@@ -142,13 +149,10 @@ fn the_watchdog_is_fed_while_the_daemon_idles_and_works_and_starves_when_it_hang
 
 #[test]
 fn a_stop_is_graceful_within_its_limit_and_costs_the_study_no_attempt() {
-    let folder = tempfile::tempdir().unwrap();
-    let broker = Broker::start(folder.path());
-    let subscriber = Subscriber::start(&broker);
-    let manager = ServiceManager::start(folder.path());
     // One attempt alone: one that counted would be the last.
     let keys = "stop_limit_s = 1\nmax_attempts = 1";
-    let mut daemon = supervised(folder.path(), broker.port, &manager, keys);
+    let Supervised { subscriber, manager: _manager, mut daemon, broker: _broker, folder } =
+        Supervised::new(keys);
     with_failpoints(&mut daemon, "analysis-step=sleep(1500)");
     daemon.restart();
     let exam = Exam::small(&folder.path().join("exam"), 35);

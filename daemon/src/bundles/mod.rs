@@ -49,13 +49,25 @@ coded_enum! {
 /// # Errors
 /// A bundle of that folder, or one inside the program, doesn't verify.
 pub fn analyser(config: &crate::config::Config) -> Result<Analyser, BundleError> {
+    analyser_with(config, &Store::new(config)?).map(|(analyser, _)| analyser)
+}
+
+/// The same with the configuration's store, and which bundles it has: none that the store knows where the configuration names
+/// a folder.
+///
+/// # Errors
+/// As of [`analyser`].
+pub fn analyser_with(
+    config: &crate::config::Config,
+    store: &Store,
+) -> Result<(Analyser, Vec<InUse>), BundleError> {
     if let Some(folder) = &config.bundles_dir {
-        return Analyser::new(Some(folder), config);
+        return Ok((Analyser::new(Some(folder), config)?, Vec::new()));
     }
-    let store = Store::new(config)?;
-    let load = |network| store.load(network).map(|in_use| in_use.bundle);
-    let segmenter = Segmenter::new(load(Network::Vertebrae)?, load(Network::Modic)?)?;
-    Ok(Analyser::of(segmenter, config))
+    let (vertebrae, first) = store.load(Network::Vertebrae)?;
+    let (modic, second) = store.load(Network::Modic)?;
+    let segmenter = Segmenter::new(vertebrae, modic)?;
+    Ok((Analyser::of(segmenter, config), vec![first, second]))
 }
 
 impl Network {

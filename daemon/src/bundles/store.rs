@@ -32,11 +32,11 @@ pub struct Store {
     fixed: bool,
 }
 
-/// A network's bundle, loaded and verified.
+/// Which bundle of a network is in use.
 pub struct InUse {
-    /// Ready to run.
-    pub bundle: Bundle,
-    /// Where it is.
+    /// The network.
+    pub network: Network,
+    /// Where its bundle is.
     pub slot: Slot,
     /// Why it isn't the active one, if it isn't.
     pub fell_back: Option<Refused>,
@@ -150,7 +150,7 @@ impl Store {
         let target = match self.load_from(network, &target) {
             Ok(_) => target,
             Err(error) => {
-                tracing::error!(%network, error = chain(&error), "The previous bundle can't be used.");
+                tracing::error!(%network, error = chain(error), "The previous bundle can't be used.");
                 Slot::Program
             }
         };
@@ -176,7 +176,7 @@ impl Store {
         });
         if let Err(error) = noted {
             tracing::error!(
-                error = chain(&error),
+                error = chain(error),
                 "The bundles' state can't be brought up to date."
             );
         }
@@ -186,7 +186,7 @@ impl Store {
     ///
     /// # Errors
     /// Not even that one verifies on this machine.
-    pub fn load(&self, network: Network) -> Result<InUse, BundleError> {
+    pub fn load(&self, network: Network) -> Result<(Bundle, InUse), BundleError> {
         loop {
             let slots = self.state().of(network);
             let mut fell_back = None;
@@ -195,11 +195,11 @@ impl Store {
                 match self.load_from(network, slot) {
                     Ok(bundle) => {
                         let (slot, active) = (slot.clone(), slots.active.clone());
-                        return Ok(InUse { bundle, slot, fell_back, active });
+                        return Ok((bundle, InUse { network, slot, fell_back, active }));
                     }
                     Err(error) => {
-                        tracing::error!(%network, version = %kept.version, error = chain(&error), "A bundle can't be used.");
                         let (version, reason) = (kept.version.clone(), error.reason);
+                        tracing::error!(%network, %version, error = chain(error), "A bundle can't be used.");
                         fell_back.get_or_insert(Refused { version, reason });
                     }
                 }
@@ -209,7 +209,8 @@ impl Store {
                 continue;
             }
             let bundle = Bundle::shipped(network.shipped(), &self.runtime)?;
-            return Ok(InUse { bundle, slot: Slot::Program, fell_back, active: slots.active });
+            let (slot, active) = (Slot::Program, slots.active);
+            return Ok((bundle, InUse { network, slot, fell_back, active }));
         }
     }
 
@@ -247,7 +248,7 @@ impl Store {
             Ok(())
         });
         if let Err(error) = noted {
-            tracing::error!(error = chain(&error), "How a bundle fares can't be written down.");
+            tracing::error!(error = chain(error), "How a bundle fares can't be written down.");
         }
     }
 
@@ -348,7 +349,7 @@ impl Store {
     /// Whether the staged bundle may become the active one.
     fn fit(&self, network: Network, staged: &Kept) -> Result<(), UpdateError> {
         let mut new = self.load_from(network, &Slot::Disk(staged.clone()))?;
-        let mut old = self.load(network)?.bundle;
+        let (mut old, _) = self.load(network)?;
         let slowdown = slowdown(&mut new, &mut old)?;
         tracing::info!(%network, slowdown, "The new bundle's time was taken beside that of the one in use.");
         if slowdown <= self.max_slowdown {
@@ -367,7 +368,7 @@ impl Store {
         });
         if let Err(error) = noted {
             tracing::warn!(
-                error = chain(&error),
+                error = chain(error),
                 "That a bundle was refused can't be written down."
             );
         }
@@ -409,12 +410,6 @@ fn version(network: Network, slot: &Slot) -> Version {
 }
 
 /// An error with its causes, for the log.
-fn chain(error: &UpdateError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
+fn chain(error: UpdateError) -> String {
+    format!("{:#}", anyhow::Error::from(error))
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
+use super::config_file::ConfigFile;
 use crate::bundles::{Kept, Network, Package, Slot, Store, fetch};
 use crate::config::Config;
 
@@ -32,7 +33,7 @@ enum Command {
         #[arg(long, value_name = "HEX")]
         sha256: Option<String>,
         #[command(flatten)]
-        at: At,
+        config: ConfigFile,
     },
     /// Use the staged bundle of a network if it verifies once more and is fast enough.
     Activate {
@@ -40,7 +41,7 @@ enum Command {
         #[arg(value_parser = network)]
         network: Network,
         #[command(flatten)]
-        at: At,
+        config: ConfigFile,
     },
     /// Use the previous bundle of a network again.
     Rollback {
@@ -48,25 +49,18 @@ enum Command {
         #[arg(value_parser = network)]
         network: Network,
         #[command(flatten)]
-        at: At,
+        config: ConfigFile,
     },
     /// List which bundles are active, staged and previous.
     List {
         #[command(flatten)]
-        at: At,
+        config: ConfigFile,
     },
 }
 
-#[derive(Debug, clap::Args)]
-struct At {
-    /// The daemon's configuration.
-    #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
-    config: PathBuf,
-}
-
-impl At {
-    fn open(&self) -> anyhow::Result<(Config, Store)> {
-        let config = Config::load(&self.config)?;
+impl ConfigFile {
+    fn store(&self) -> anyhow::Result<(Config, Store)> {
+        let config = self.load()?;
         let store = Store::new(&config)?;
         Ok((config, store))
     }
@@ -84,8 +78,8 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
             std::fs::write(&out, package.to_tar()?)
                 .with_context(|| format!("can't write {}", out.display()))?;
         }
-        Command::Stage { package, sha256, at } => {
-            let (config, store) = at.open()?;
+        Command::Stage { package, sha256, config } => {
+            let (config, store) = config.store()?;
             let package = if package.contains("://") {
                 fetch(&package, sha256.as_deref(), &config.bundles)?
             } else {
@@ -95,15 +89,15 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
             let (network, kept) = store.stage(&package)?;
             println!("{network}: staged {}", on_disk(&kept));
         }
-        Command::Activate { network, at } => {
-            let kept = at.open()?.1.activate(network, None)?;
+        Command::Activate { network, config } => {
+            let kept = config.store()?.1.activate(network, None)?;
             println!("{network}: activated {}", on_disk(&kept));
         }
-        Command::Rollback { network, at } => {
-            let slot = at.open()?.1.roll_back(network)?;
+        Command::Rollback { network, config } => {
+            let slot = config.store()?.1.roll_back(network)?;
             println!("{network}: active again {}", described(network, &slot));
         }
-        Command::List { at } => list(&at.open()?.1)?,
+        Command::List { config } => list(&config.store()?.1)?,
     }
     Ok(super::EXIT_OK)
 }
@@ -113,7 +107,7 @@ fn list(store: &Store) -> anyhow::Result<()> {
     let state = store.state();
     for network in Network::ALL.iter().copied() {
         let slots = state.of(network);
-        let in_use = store.load(network)?;
+        let (_, in_use) = store.load(network)?;
         let probation = if slots.on_probation() { ", on probation" } else { "" };
         println!("{network}: active {}{probation}", described(network, &slots.active));
         if let Some(refused) = &in_use.fell_back {

@@ -1,24 +1,21 @@
 //! `modicd doctor`: what is wrong with this box.
 
-use std::path::PathBuf;
-
-use crate::config::Config;
+use super::config_file::ConfigFile;
 use crate::doctor::{Check, Verdict, examine, invalid};
 
 /// Check the box: configuration, files, certificates, ports, broker, PACS, networks, clock, disk, memory, heat. Each check that
 /// isn't ok says what to do. Run it as root or as the daemon's user, whether the daemon runs or not.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The daemon's configuration.
-    #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigFile,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: Args) -> anyhow::Result<u8> {
-    let checks = match Config::load(&args.config) {
+    let checks = match args.config.load() {
         Ok(config) => examine(&config),
         Err(error) => invalid(&error.into()),
     };

@@ -4,6 +4,7 @@ mod agreement;
 mod analyze;
 mod bundle;
 mod check;
+mod config_file;
 mod demo;
 mod doctor;
 mod evaluate;
@@ -33,9 +34,6 @@ pub const EXIT_REFUSED: u8 = 3;
 pub const EXIT_TROUBLE: u8 = 4;
 /// The configuration is not valid (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
-
-/// Where the package puts the configuration.
-const CONFIG: &str = "/etc/modicd/modicd.toml";
 
 /// Finds Modic changes in lumbar-spine MRI beside the scanner. Research use, not for diagnosis.
 #[derive(Debug, Parser)]

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 
-use crate::config::Config;
-use crate::pacs::{Connection, Destination, send_files};
+use super::config_file::ConfigFile;
+use crate::pacs::{Destination, echo, send_files};
 
 /// Ask the configured PACS whether they answer, or send results there.
 #[derive(Debug, clap::Args)]
@@ -18,18 +18,16 @@ pub struct Args {
 enum Command {
     /// C-ECHO, or a query of the DICOMweb server, to every destination or to one; fails if one doesn't answer.
     Echo {
-        /// The configuration with the destinations.
-        #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigFile,
         /// Only this destination.
         #[arg(value_name = "NAME")]
         name: Option<String>,
     },
     /// Send the objects of results to a destination, now and without its queue.
     Send {
-        /// The configuration with the destination.
-        #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
-        config: PathBuf,
+        #[command(flatten)]
+        config: ConfigFile,
         /// The destination.
         #[arg(long, value_name = "NAME")]
         to: String,
@@ -45,13 +43,8 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
             let destinations = named(&config, name.as_deref())?;
             let mut silent = 0;
             for destination in &destinations {
-                let answer = Connection::open(destination, &[])
-                    .and_then(|mut connection| connection.echo().map(|()| connection));
-                match answer {
-                    Ok(connection) => {
-                        connection.close();
-                        println!("{}: answers", destination.name);
-                    }
+                match echo(destination) {
+                    Ok(()) => println!("{}: answers", destination.name),
                     Err(error) => {
                         eprintln!("{}: {error}", destination.name);
                         silent += 1;
@@ -75,10 +68,10 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
 }
 
 /// The destinations of a configuration, at least one.
-fn named(config: &std::path::Path, name: Option<&str>) -> anyhow::Result<Vec<Destination>> {
-    let all = Config::load(config)?.pacs;
+fn named(config: &ConfigFile, name: Option<&str>) -> anyhow::Result<Vec<Destination>> {
+    let all = config.load()?.pacs;
     let names: Vec<String> = all.iter().map(|destination| destination.name.clone()).collect();
-    ensure!(!all.is_empty(), "{} has no section [[pacs]]", config.display());
+    ensure!(!all.is_empty(), "{} has no section [[pacs]]", config.path.display());
     let chosen: Vec<Destination> =
         all.into_iter().filter(|d| name.is_none_or(|name| d.name == name)).collect();
     ensure!(

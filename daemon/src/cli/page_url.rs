@@ -1,21 +1,18 @@
 //! `modicd page-url`: where the page is, and what opens it.
 
-use std::path::PathBuf;
-
-use crate::config::Config;
+use super::config_file::ConfigFile;
 use crate::page;
 
 /// Print the page's address with its token behind the #. Whoever has it sees the exams; the page takes the token out of
 /// the address bar. Run it as the daemon's user.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The daemon's configuration.
-    #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigFile,
 }
 
 pub fn run(args: Args) -> anyhow::Result<u8> {
-    let config = Config::load(&args.config)?;
+    let config = args.config.load()?;
     anyhow::ensure!(
         config.page.bind.port() != 0,
         "page.bind has port 0: the daemon's log says which one the system chose"

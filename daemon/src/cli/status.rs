@@ -1,27 +1,24 @@
 //! `modicd status`: how the daemon is.
 
-use std::path::PathBuf;
-
 use anyhow::Context;
 use serde_json::Value;
 
-use crate::config::Config;
+use super::config_file::ConfigFile;
 use crate::status::Status;
 
 /// Say how the daemon is: whether it runs, what is wrong, what waits. Exits with 0 when all is well, with 4 when it runs with a
 /// limitation, with 1 when it doesn't run. Run it as root or as the daemon's user.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The daemon's configuration.
-    #[arg(long, value_name = "FILE", default_value = super::CONFIG)]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigFile,
     /// Print JSON: the file that the daemon keeps in its state folder.
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: Args) -> anyhow::Result<u8> {
-    let state_dir = Config::load(&args.config)?.state_dir;
+    let state_dir = args.config.load()?.state_dir;
     let status = Status::read(&state_dir)
         .with_context(|| format!("can't read the status in {}", state_dir.display()))?;
     let Some(status) = status else {
@@ -41,14 +38,10 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
 }
 
 fn print(status: &Status) {
-    let Status { pid, info, health, metrics, .. } = status;
-    let doing = match (status.is_alive(), status.stopped) {
-        (true, _) => format!("runs (process {pid})"),
-        (false, true) => "is stopped".to_owned(),
-        (false, false) => "doesn't run, and didn't stop in order".to_owned(),
-    };
+    let Status { info, health, metrics, .. } = status;
     let version = text(&info["version"]);
-    println!("modicd {version} {doing}; as of {} s ago:", status.age().as_secs());
+    let (doing, age_s) = (status.condition(), status.age().as_secs());
+    println!("modicd {version} {doing}; as of {age_s} s ago:");
     let line = |name: &str, value: String| println!("  {name:<12} {value}");
     line("health", text(&health["status"]));
     for reason in status.reasons() {

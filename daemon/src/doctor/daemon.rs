@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::Check;
-use crate::config::Config;
 use crate::status::Status;
 
 /// A running daemon writes its status at least every 30 s.
@@ -11,29 +10,15 @@ const STALE: Duration = Duration::from_secs(120);
 /// Messages that wait longer mean that the broker doesn't take them.
 const OLD_MESSAGES_S: u64 = 600;
 
-/// The daemon of a state folder, as far as it can be told.
-pub(super) struct Running(Option<Status>);
-
-impl Running {
-    pub fn find(config: &Config) -> Running {
-        Running(Status::read(&config.state_dir).ok().flatten())
-    }
-
-    pub fn is_alive(&self) -> bool {
-        self.0.as_ref().is_some_and(Status::is_alive)
-    }
-}
-
-pub(super) fn checks(running: &Running) -> Vec<Check> {
+/// `status` is that of the state folder, if a daemon has written one.
+pub(super) fn checks(status: Option<&Status>) -> Vec<Check> {
     const NAME: &str = "daemon";
-    let Some(status) = &running.0 else {
+    let Some(status) = status else {
         return vec![Check::skipped(NAME, "hasn't run yet with this state_dir")];
     };
-    if !running.is_alive() {
-        let found =
-            if status.stopped { "is stopped" } else { "doesn't run, and didn't stop in order" };
+    if !status.is_alive() {
         let remedy = "Start it: systemctl start modicd; journalctl -u modicd says why it ended.";
-        return vec![Check::warning(NAME, found, remedy)];
+        return vec![Check::warning(NAME, status.condition(), remedy)];
     }
     let age = status.age();
     let mut checks = vec![if age > STALE {
@@ -42,7 +27,7 @@ pub(super) fn checks(running: &Running) -> Vec<Check> {
             "It hangs, or the disk is full: journalctl -u modicd; then systemctl restart modicd.";
         Check::fault(NAME, found, remedy)
     } else {
-        Check::ok(NAME, format!("runs, process {}", status.pid))
+        Check::ok(NAME, status.condition())
     }];
     for reason in status.reasons() {
         checks.push(Check::warning("health", reason.as_str(), reason.what_to_do()));

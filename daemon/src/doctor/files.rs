@@ -9,13 +9,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::Check;
 use crate::config::Config;
 use crate::metrics::CertificateFile;
+use crate::service::site_key;
 use crate::{deliver, pacs, page};
 
 /// A certificate that ends sooner is warned of, days.
 const CERTIFICATE_DAYS: i64 = 30;
 const SECONDS_A_DAY: i64 = 24 * 3600;
-/// Permissions of others than the owner.
-const OTHERS: u32 = 0o077;
+/// Permissions of everybody, beside owner and group.
+const EVERYBODY: u32 = 0o007;
 
 pub(super) fn checks(config: &Config) -> Vec<Check> {
     let mut checks =
@@ -68,17 +69,13 @@ fn state_dir(folder: &Path) -> Check {
 fn site_key(config: &Config) -> Check {
     const NAME: &str = "site_key";
     let remedy = "Give it at least 16 random bytes: head -c 32 /dev/urandom > FILE. Another key gives every study another study_ref.";
-    let own = config.state_dir.join("site.key");
-    let path = config.site_key_file.as_deref().unwrap_or(&own);
-    match fs::read(path) {
-        Ok(key) if key.len() >= 16 => Check::ok(NAME, format!("{} bytes", key.len())),
-        Ok(key) => {
-            Check::fault(NAME, format!("{} has {} bytes only", path.display(), key.len()), remedy)
-        }
-        Err(_) if config.site_key_file.is_none() => {
-            Check::skipped(NAME, "the daemon makes one at its first start")
-        }
-        Err(error) => Check::fault(NAME, format!("{}: {error}", path.display()), remedy),
+    let path = site_key::path(config.site_key_file.as_deref(), &config.state_dir);
+    if config.site_key_file.is_none() && !path.exists() {
+        return Check::skipped(NAME, "the daemon makes one at its first start");
+    }
+    match site_key::read(&path) {
+        Ok(key) => Check::ok(NAME, format!("{} bytes", key.len())),
+        Err(error) => Check::fault(NAME, format!("{error:#}"), remedy),
     }
 }
 
@@ -94,7 +91,7 @@ fn secret(key: &str, path: &Path) -> Check {
     let mode = metadata.permissions().mode();
     if metadata.len() == 0 {
         Check::fault(key, format!("{shown} is empty"), "Write the secret on its first line.")
-    } else if mode & OTHERS & 0o007 != 0 {
+    } else if mode & EVERYBODY != 0 {
         Check::warning(
             key,
             format!("everybody can read {shown} (mode {:03o})", mode & 0o777),

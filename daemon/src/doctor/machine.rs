@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::Check;
+use super::{Check, wait_for};
 use crate::config::Config;
 use crate::metrics::system::{THERMAL_ZONES, temperatures};
 use crate::store::Disk;
@@ -36,8 +36,7 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
 
 fn clock() -> Check {
     const NAME: &str = "clock";
-    let asked = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match asked.map(|runtime| runtime.block_on(Clock::ask())) {
+    match wait_for(Clock::ask()) {
         Ok(Clock::Synchronised) => Check::ok(NAME, "follows a time server"),
         Ok(Clock::Free) => Check::warning(
             NAME,

@@ -13,6 +13,7 @@ mod networks;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::status::Status;
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -71,13 +72,19 @@ impl Check {
 
 /// Every check with a configuration that is valid. Blocks; takes some seconds, longer where peers don't answer.
 pub fn examine(config: &Config) -> Vec<Check> {
-    let running = daemon::Running::find(config);
-    let mut checks = daemon::checks(&running);
+    let status = Status::read(&config.state_dir).ok().flatten();
+    let mut checks = daemon::checks(status.as_ref());
     checks.extend(files::checks(config));
     checks.extend(machine::checks(config));
     checks.extend(networks::checks(config));
-    checks.extend(network::checks(config, running.is_alive()));
+    checks.extend(network::checks(config, status.is_some_and(|status| status.is_alive())));
     checks
+}
+
+/// Runs what waits for something else. Blocks.
+fn wait_for<T>(future: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(future))
 }
 
 /// What to say of a configuration that is not valid: no other check can follow.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use rumqttc::ConnectReturnCode;
 
-use super::Check;
+use super::{Check, wait_for};
 use crate::config::Config;
 use crate::deliver::{self, Probed};
 use crate::domain::AeTitle;
-use crate::pacs::{Connection, Destination, SendError};
+use crate::pacs::{self, Destination, SendError};
 
 /// The box's own ports answer at once.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -24,7 +24,7 @@ pub(super) fn checks(config: &Config, is_running: bool) -> Vec<Check> {
         checks.push(free_port("page_port", config.page.bind));
     }
     checks.push(broker(config));
-    checks.extend(config.pacs.iter().map(pacs));
+    checks.extend(config.pacs.iter().map(destination));
     checks
 }
 
@@ -39,9 +39,8 @@ fn own_dicom_port(config: &Config) -> Check {
         return Check::skipped(NAME, "no title to call with");
     };
     let own = Destination::dicom("own port", at, receive.ae_title.clone(), calling);
-    match Connection::open(&own, &[]).and_then(|mut c| c.echo().map(|()| c)) {
-        Ok(connection) => {
-            connection.close();
+    match pacs::echo(&own) {
+        Ok(()) => {
             let mut found = format!("{at} answers as {}", receive.ae_title);
             if receive.bind.ip().is_loopback() {
                 found += ", to this machine only";
@@ -108,11 +107,11 @@ fn broker(config: &Config) -> Check {
     const NAME: &str = "broker";
     let mqtt = &config.mqtt;
     let at = format!("{}:{}", mqtt.host, mqtt.port);
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
+    let probed = match wait_for(deliver::probe(mqtt)) {
+        Ok(probed) => probed,
         Err(error) => return Check::skipped(NAME, error.to_string()),
     };
-    match runtime.block_on(deliver::probe(mqtt)) {
+    match probed {
         Ok(Probed::LetIn) => Check::ok(NAME, format!("{at} lets the box in")),
         Ok(Probed::Refused(code)) => {
             let remedy = match code {
@@ -136,14 +135,10 @@ fn broker(config: &Config) -> Check {
     }
 }
 
-fn pacs(destination: &Destination) -> Check {
+fn destination(destination: &Destination) -> Check {
     let name = format!("pacs.{}", destination.name);
-    let answer = Connection::open(destination, &[]).and_then(|mut c| c.echo().map(|()| c));
-    match answer {
-        Ok(connection) => {
-            connection.close();
-            Check::ok(name, "answers")
-        }
+    match pacs::echo(destination) {
+        Ok(()) => Check::ok(name, "answers"),
         Err(error) => {
             let remedy = match &error {
                 SendError::Connection(_) => {

@@ -76,6 +76,17 @@ impl SendError {
     }
 }
 
+/// Asks a destination whether it answers: C-ECHO, or a query of the DICOMweb server. Blocks.
+///
+/// # Errors
+/// It doesn't, or refuses.
+pub fn echo(destination: &Destination) -> Result<(), SendError> {
+    let mut connection = Connection::open(destination, &[])?;
+    connection.echo()?;
+    connection.close();
+    Ok(())
+}
+
 /// An association, or a client of a DICOMweb server. Methods block.
 pub enum Connection {
     /// Of a storage provider.

@@ -15,6 +15,6 @@ mod stow;
 
 pub(crate) use config::validate;
 pub use config::{Config, ConfigError, Destination, Dicom, Web};
-pub use connection::{Connection, SendError};
+pub use connection::{Connection, SendError, echo};
 pub use delivery::{Backlog, Pacs, PacsError};
 pub(crate) use delivery::{check_files, send_files};

@@ -18,7 +18,7 @@ mod commands;
 mod intake;
 mod networks;
 mod reload;
-mod site_key;
+pub(crate) mod site_key;
 mod worker;
 
 use std::net::SocketAddr;

@@ -17,7 +17,7 @@ use crate::deliver::bundle::{BundleSlot, BundleSource, BundleState, RefusedBundl
 use crate::deliver::payload::Info;
 use crate::metrics::Counts;
 use crate::report::BundleUsed;
-use crate::segment::{OnSlice, Segmenter};
+use crate::segment::OnSlice;
 
 /// The analyser with the bundles that it has.
 pub(super) struct Networks {
@@ -26,19 +26,11 @@ pub(super) struct Networks {
     counts: Counts,
     analyser: Analyser,
     /// Empty where the configuration names a folder.
-    in_use: Vec<Chosen>,
+    in_use: Vec<InUse>,
     /// The state that was followed last.
     followed: bundles::State,
     info: watch::Sender<Info>,
     states: watch::Sender<Vec<BundleState>>,
-}
-
-/// Which bundle of a network is in use.
-struct Chosen {
-    network: Network,
-    slot: Slot,
-    active: Slot,
-    fell_back: Option<bundles::Refused>,
 }
 
 impl Networks {
@@ -52,7 +44,7 @@ impl Networks {
         counts: Counts,
     ) -> Result<Networks, BundleError> {
         let followed = store.state();
-        let (analyser, in_use) = analyser(config, &store)?;
+        let (analyser, in_use) = bundles::analyser_with(config, &store)?;
         let networks = Networks {
             info: watch::Sender::new(info(config)),
             states: watch::Sender::new(Vec::new()),
@@ -98,7 +90,7 @@ impl Networks {
         let switched = self.in_use.iter().any(|c| !state.of(c.network).active.is(&c.active));
         self.followed = state;
         if switched {
-            match analyser(&self.config, &self.store) {
+            match bundles::analyser_with(&self.config, &self.store) {
                 Ok((analyser, in_use)) => {
                     (self.analyser, self.in_use) = (analyser, in_use);
                     tracing::info!("Studies are analysed with other networks from now on.");
@@ -169,23 +161,6 @@ impl Networks {
             }),
         }
     }
-}
-
-/// An analyser with the bundles in use, and which they are; see [`bundles::analyser`].
-fn analyser(config: &Config, store: &Store) -> Result<(Analyser, Vec<Chosen>), BundleError> {
-    if config.bundles_dir.is_some() {
-        return Ok((Analyser::new(config.bundles_dir.as_deref(), config)?, Vec::new()));
-    }
-    let (vertebrae, modic) = (store.load(Network::Vertebrae)?, store.load(Network::Modic)?);
-    let chosen = |network, in_use: &InUse| Chosen {
-        network,
-        slot: in_use.slot.clone(),
-        active: in_use.active.clone(),
-        fell_back: in_use.fell_back.clone(),
-    };
-    let in_use = vec![chosen(Network::Vertebrae, &vertebrae), chosen(Network::Modic, &modic)];
-    let segmenter = Segmenter::new(vertebrae.bundle, modic.bundle)?;
-    Ok((Analyser::of(segmenter, config), in_use))
 }
 
 fn how_it_ended(analysed: Option<&Result<Verdict<Analysis>, AnalysisError>>) -> Ended {

@@ -5,6 +5,7 @@
 
 mod parts;
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -36,13 +37,17 @@ pub struct Part {
     pub content: Vec<u8>,
 }
 
+/// A line of the list.
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{:<22} {:>8} bytes  {}", self.name, self.content.len(), self.about)
+    }
+}
+
 /// Gathers everything. `config` is the configuration, or why it is not valid. Blocks for some seconds.
 pub fn gather(config: &Result<Config, String>) -> Vec<Part> {
     let mut parts = parts::all(config);
-    let list: String = parts
-        .iter()
-        .map(|part| format!("{:<22} {:>8} bytes  {}\n", part.name, part.content.len(), part.about))
-        .collect();
+    let list: String = parts.iter().map(|part| format!("{part}\n")).collect();
     let text = format!(
         "Support bundle of modicd {}, made {}.\n\nIn it are:\n{list}\n\
          Not in it: anything of a patient, exams, results, studies' references, passwords, tokens, keys, user names.\n",
