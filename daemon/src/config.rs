@@ -195,6 +195,8 @@ impl Config {
         }
         files.push(("mqtt.tls.client_key_file".to_owned(), key_of(self.mqtt.tls.as_ref())));
         files.push(("bundles.tls.client_key_file".to_owned(), key_of(self.bundles.tls.as_ref())));
+        let receive_key = self.receive.tls.as_ref().map(|tls| tls.key_file.as_path());
+        files.push(("receive.tls.key_file".to_owned(), receive_key));
         let page_key = self.page.tls.as_ref().map(|tls| tls.key_file.as_path());
         files.push(("page.tls.key_file".to_owned(), page_key));
         for destination in &self.pacs {
@@ -281,6 +283,8 @@ mod tests {
         let sections = [
             "",
             "[receive]",
+            "[receive.tls]",
+            "[[receive.peers]]",
             "[study]",
             "[segment]",
             "[modic]",

@@ -19,6 +19,8 @@ pub mod doctor;
 pub mod domain;
 pub mod evaluate;
 pub mod fleet;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hex;
 pub mod logging;
 pub mod mask;
@@ -44,3 +46,4 @@ pub mod support;
 pub mod tls;
 mod usage;
 pub mod volume;
+mod vr;

@@ -15,6 +15,9 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
     if let Some(file) = &config.site_key_file {
         site_key::read(file).context("site_key_file")?;
     }
+    if let Some(tls) = &config.receive.tls {
+        tls.acceptor().context("[receive.tls]")?;
+    }
     deliver::check_files(&config.mqtt).context("[mqtt]")?;
     for destination in &config.pacs {
         pacs::check_files(destination)?;

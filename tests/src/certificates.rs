@@ -1,9 +1,12 @@
 //! Certificates for peers that speak TLS, made anew for each test.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber,
+};
 
 /// An authority, and what it signed: a server's certificate for `localhost` and a client's. All are PEM files.
 pub struct Certificates {
@@ -50,7 +53,38 @@ impl Certificates {
         parameters.not_after = end.into();
         sign(&self.issuer, &self.folder, parameters, file)
     }
+
+    /// One that [`Certificates::revocation_list`] revokes.
+    pub fn sign_to_revoke(&self, name: &str, file: &str) -> (PathBuf, PathBuf) {
+        let mut parameters = parameters(name);
+        parameters.serial_number = Some(SerialNumber::from(REVOKED));
+        sign(&self.issuer, &self.folder, parameters, file)
+    }
+
+    /// The authority's list of revoked certificates, good for an hour.
+    pub fn revocation_list(&self) -> PathBuf {
+        let now = SystemTime::now();
+        let revoked = RevokedCertParams {
+            serial_number: SerialNumber::from(REVOKED),
+            revocation_time: now.into(),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: now.into(),
+            next_update: (now + Duration::from_secs(3600)).into(),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.issuer).expect("signed");
+        write(&self.folder, "revoked.crl", &list.pem().expect("PEM"))
+    }
 }
+
+/// The serial number of what is revoked.
+const REVOKED: u64 = 4711;
 
 fn sign(
     issuer: &Issuer<'static, KeyPair>,

@@ -14,6 +14,7 @@
 
 mod config;
 mod fetch;
+pub(crate) mod fuzzing;
 mod keys;
 mod package;
 mod reason;

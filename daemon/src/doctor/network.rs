@@ -18,7 +18,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 pub(super) fn checks(config: &Config, is_running: bool) -> Vec<Check> {
     let mut checks = Vec::new();
     if is_running {
-        checks.extend([own_dicom_port(config), own_page(config.page.bind)]);
+        checks.extend([own_dicom_port(config), own_port("page_port", config.page.bind)]);
     } else {
         checks.push(free_port("dicom_port", config.receive.bind));
         checks.push(free_port("page_port", config.page.bind));
@@ -28,14 +28,15 @@ pub(super) fn checks(config: &Config, is_running: bool) -> Vec<Check> {
     checks
 }
 
-/// The port is open: does it answer C-ECHO under its title?
+/// The port is open: does it answer C-ECHO under its title? Where it lets only named or certified peers in, whether it is open.
 fn own_dicom_port(config: &Config) -> Check {
     const NAME: &str = "dicom_port";
     let receive = &config.receive;
+    if receive.tls.is_some() || !receive.peers.is_empty() {
+        return own_port(NAME, receive.bind);
+    }
     let at = reachable(receive.bind);
-    let calling = receive.allowed_calling_ae.first().cloned();
-    let calling = calling.map_or_else(|| AeTitle::try_from("DOCTOR".to_owned()), Ok);
-    let Ok(calling) = calling else {
+    let Ok(calling) = AeTitle::try_from("DOCTOR".to_owned()) else {
         return Check::skipped(NAME, "no title to call with");
     };
     let own = Destination::dicom("own port", at, receive.ae_title.clone(), calling);
@@ -60,13 +61,12 @@ fn own_dicom_port(config: &Config) -> Check {
     }
 }
 
-fn own_page(bind: SocketAddr) -> Check {
-    const NAME: &str = "page_port";
+fn own_port(name: &'static str, bind: SocketAddr) -> Check {
     let at = reachable(bind);
     match TcpStream::connect_timeout(&at, CONNECT_LIMIT) {
-        Ok(_) => Check::ok(NAME, format!("{at} is open")),
+        Ok(_) => Check::ok(name, format!("{at} is open")),
         Err(error) => Check::fault(
-            NAME,
+            name,
             format!("{at}: {error}"),
             "Look into the journal (journalctl -u modicd), and restart the daemon if the file was changed since its start.",
         ),

@@ -1,8 +1,8 @@
 //! When the configured certificates expire.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use x509_parser::parse_x509_certificate;
+use x509_parser::{parse_x509_certificate, parse_x509_crl};
 
 use crate::config::Config;
 use crate::tls::{self, Tls};
@@ -13,7 +13,15 @@ pub struct CertificateFile {
     /// The configuration's key, the PACS by its name: `mqtt.tls.ca_file`, `pacs.archive.tls.client_cert_file`.
     pub key: String,
     pub(crate) path: PathBuf,
-    of_authorities: bool,
+    holds: Holds,
+}
+
+/// Which certificates; or what says that they are revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Chain,
+    Authorities,
+    RevocationLists,
 }
 
 impl CertificateFile {
@@ -31,34 +39,54 @@ impl CertificateFile {
         if let Some(tls) = &config.bundles.tls {
             files.extend(of_client("bundles.tls", tls));
         }
+        let mut add = |key: &str, path: &Path, holds| {
+            files.push(CertificateFile { key: key.to_owned(), path: path.to_owned(), holds });
+        };
+        if let Some(tls) = &config.receive.tls {
+            add("receive.tls.cert_file", &tls.cert_file, Holds::Chain);
+            if let Some(path) = &tls.client_ca_file {
+                add("receive.tls.client_ca_file", path, Holds::Authorities);
+            }
+            if let Some(path) = &tls.crl_file {
+                add("receive.tls.crl_file", path, Holds::RevocationLists);
+            }
+        }
         if let Some(tls) = &config.page.tls {
-            let path = tls.cert_file.clone();
-            let key = "page.tls.cert_file".to_owned();
-            files.push(CertificateFile { key, path, of_authorities: false });
+            add("page.tls.cert_file", &tls.cert_file, Holds::Chain);
         }
         files
     }
 
     /// Until when it is good, Unix time in s; `None` when it can't be read. A chain is as good as its first
-    /// certificate that expires, a file of authorities as its last: old and new ones lie side by side in it.
+    /// certificate that expires, a file of authorities as its last: old and new ones lie side by side in it. Revocation lists
+    /// are as good as the first of them for which there should be another by then.
     pub(crate) fn not_after(&self) -> Option<i64> {
+        if self.holds == Holds::RevocationLists {
+            let lists = tls::revocation_lists(&self.path).ok()?;
+            let ends = lists.iter().filter_map(|list| {
+                let (_, parsed) = parse_x509_crl(list).ok()?;
+                Some(parsed.next_update()?.timestamp())
+            });
+            return ends.min();
+        }
         let certificates = tls::certificates(&self.path).ok()?;
         let ends = certificates.iter().filter_map(|certificate| {
             let (_, parsed) = parse_x509_certificate(certificate).ok()?;
             Some(parsed.validity().not_after.timestamp())
         });
-        if self.of_authorities { ends.max() } else { ends.min() }
+        if self.holds == Holds::Authorities { ends.max() } else { ends.min() }
     }
 }
 
 fn of_client(section: &str, tls: &Tls) -> impl Iterator<Item = CertificateFile> {
-    let file = |key: &str, path: &PathBuf, of_authorities| CertificateFile {
+    let file = |key: &str, path: &PathBuf, holds| CertificateFile {
         key: format!("{section}.{key}"),
         path: path.clone(),
-        of_authorities,
+        holds,
     };
-    let authorities = file("ca_file", &tls.ca_file, true);
-    let chain = tls.client_cert_file.as_ref().map(|path| file("client_cert_file", path, false));
+    let authorities = file("ca_file", &tls.ca_file, Holds::Authorities);
+    let chain =
+        tls.client_cert_file.as_ref().map(|path| file("client_cert_file", path, Holds::Chain));
     [Some(authorities), chain].into_iter().flatten()
 }
 
@@ -89,20 +117,31 @@ hkjOPQQDAgNJADBGAiEAmOiCCxqJCt4S7ViUT5aWToaS4otjI0DmUyL8MQtyScAC
 IQCYgW/M3m8Fj+wINsfqXBNWQpXxiLoghB9+Bfnc6qgSOw==
 -----END CERTIFICATE-----";
     const ENDS: [i64; 2] = [1_796_551_399, 1_797_415_399];
+    /// A revocation list of openssl's.
+    const LIST: &str = "\
+-----BEGIN X509 CRL-----
+MIGkMEsCAQEwCgYIKoZIzj0EAwIwDDEKMAgGA1UEAwwBdBcNMjYxMTI2MTcyMjEz
+WhcNMjYxMjI2MTcyMjEzWqAOMAwwCgYDVR0UBAMCAQEwCgYIKoZIzj0EAwIDSQAw
+RgIhAPZyJ2kptP/pgW/uSTrVtytvJ6C0LLsW15l1jgNhHjypAiEA3ZoTjVnetBLX
+JGjfGn861q4TcHmexFbQ2kYLs4JtLic=
+-----END X509 CRL-----";
+    const LIST_END: i64 = 1_798_305_733;
 
     #[test]
     fn a_chain_ends_with_its_first_certificate_and_authorities_with_their_last() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("chain.pem");
         std::fs::write(&path, CHAIN).unwrap();
-        let file = |of_authorities| {
+        let file = |holds| {
             let (key, path) = ("mqtt.tls.ca_file".to_owned(), path.clone());
-            CertificateFile { key, path, of_authorities }
+            CertificateFile { key, path, holds }
         };
-        assert_eq!(file(false).not_after(), Some(ENDS[0]));
-        assert_eq!(file(true).not_after(), Some(ENDS[1]));
-        std::fs::write(&path, "none").unwrap();
-        assert_eq!(file(true).not_after(), None);
+        assert_eq!(file(Holds::Chain).not_after(), Some(ENDS[0]));
+        assert_eq!(file(Holds::Authorities).not_after(), Some(ENDS[1]));
+        assert_eq!(file(Holds::RevocationLists).not_after(), None);
+        std::fs::write(&path, LIST).unwrap();
+        assert_eq!(file(Holds::RevocationLists).not_after(), Some(LIST_END));
+        assert_eq!(file(Holds::Authorities).not_after(), None);
     }
 
     #[test]
@@ -110,6 +149,7 @@ IQCYgW/M3m8Fj+wINsfqXBNWQpXxiLoghB9+Bfnc6qgSOw==
         let text = "state_dir = '/s'\n\
             [mqtt.tls]\nca_file = 'a'\nclient_cert_file = 'b'\nclient_key_file = 'c'\n\
             [page.tls]\ncert_file = 'd'\nkey_file = 'e'\n\
+            [receive.tls]\ncert_file = 'g'\nkey_file = 'h'\nclient_ca_file = 'i'\ncrl_file = 'j'\n\
             [[pacs]]\nname = 'one'\n[pacs.web]\nurl = 'https://p'\n[pacs.web.tls]\nca_file = 'f'\n\
             [[pacs]]\nname = 'two'\n[pacs.dicom]\nhost = 'p'\nport = 1\ncalled_ae = 'P'\n";
         let files = CertificateFile::all(&toml::from_str(text).unwrap());
@@ -118,6 +158,9 @@ IQCYgW/M3m8Fj+wINsfqXBNWQpXxiLoghB9+Bfnc6qgSOw==
             "mqtt.tls.ca_file",
             "mqtt.tls.client_cert_file",
             "pacs.one.tls.ca_file",
+            "receive.tls.cert_file",
+            "receive.tls.client_ca_file",
+            "receive.tls.crl_file",
             "page.tls.cert_file",
         ];
         assert_eq!(keys, expected);

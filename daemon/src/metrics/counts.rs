@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
-use crate::receive::{REJECTION_CODES, Reason as InstanceReason};
+use crate::receive::{Reason as InstanceReason, Rejection};
 use crate::report::BundleUsed;
 use crate::store::index::Part;
 use crate::study::Reason as StudyReason;
@@ -147,7 +147,7 @@ impl Default for Counts {
         for part in Part::ALL {
             drop(counts.storage_removals.get_or_create(&ByPart { part: part.as_str() }));
         }
-        for reason in REJECTION_CODES {
+        for reason in Rejection::ALL.map(Rejection::code) {
             drop(counts.associations_rejected.get_or_create(&ByReason { reason }));
         }
         for reason in InstanceReason::ALL {
@@ -172,7 +172,7 @@ impl Counts {
         Outstanding(self.associations_active.clone())
     }
 
-    /// An association was rejected, for one of [`REJECTION_CODES`].
+    /// An association was rejected, or a connection, for one of the codes of [`Rejection`].
     pub(crate) fn association_rejected(&self, reason: &'static str) {
         self.associations_rejected.get_or_create(&ByReason { reason }).inc();
     }
@@ -265,7 +265,7 @@ impl Counts {
     }
 
     pub(super) fn all_associations_rejected(&self) -> u64 {
-        sum(&self.associations_rejected, REJECTION_CODES)
+        sum(&self.associations_rejected, Rejection::ALL.map(Rejection::code))
     }
 
     pub(super) fn all_instances_rejected(&self) -> u64 {

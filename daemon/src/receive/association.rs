@@ -1,31 +1,39 @@
 //! One association, from its request to its end.
 
+use super::access;
 use super::command::{Command, Operation, Status};
 use super::commitment::{CommitmentReport, MAX_REPORT_BYTES};
 use super::config::Config;
+use super::limits::Place;
 use super::message::{Assembler, Event, InvalidMessage};
-use super::negotiation::{self, Service, negotiate};
+use super::negotiation::{self, Agreement, Service, negotiate};
 use super::refusal::{Origin, Reason, Refusal, RefusedInstances};
+use super::rejection::Rejection;
 use super::sink::CommitmentSink;
 use super::sop::TransferSyntax;
 use super::spool::{Change, Claim};
-use super::transport::{PduStream, TransportError, abort};
+use super::transport::{PduStream, TLS_HANDSHAKE, TransportError, abort};
 use super::upload::{Destination, Upload};
 use crate::domain::AeTitle;
 use crate::metrics::Counts;
 use dicom_ul::pdu::{AbortRQServiceProviderReason, AssociationRQ, PDataValue, PDataValueType, Pdu};
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 /// What all associations share.
 pub(super) struct Shared {
     pub(super) config: Config,
+    pub(super) tls: Option<TlsAcceptor>,
     pub(super) destination: Destination,
     /// Where reports on storage commitment go, if any are awaited.
     pub(super) commitments: Option<Arc<dyn CommitmentSink>>,
@@ -73,37 +81,54 @@ impl Ended {
 
 /// Serves a connection to its end. `stop` aborts the association.
 pub(super) async fn run(
-    stream: TcpStream,
+    socket: TcpStream,
     peer: IpAddr,
+    mut place: Place,
     shared: Arc<Shared>,
     stop: CancellationToken,
 ) {
-    let mut stream = PduStream::new(stream);
+    let deadline = Instant::now() + shared.config.request_timeout();
+    let opened = tokio::select! {
+        opened = timeout_at(deadline, open(socket, shared.tls.as_ref())) => opened,
+        () = stop.cancelled() => return,
+    };
+    let (mut stream, names) = match opened.unwrap_or_else(|late| Err(late.into())) {
+        Ok(opened) => opened,
+        Err(error) => return turned_away(&shared, peer, Rejection::TlsHandshake, &error),
+    };
     let request = tokio::select! {
-        request = read_request(&mut stream, &shared.config) => request,
+        request = timeout_at(deadline, read_request(&mut stream)) => {
+            request.unwrap_or(Err(Ended::Silent))
+        }
         () = stop.cancelled() => Err(Ended::Stopping),
     };
     let request = match request {
         Ok(request) => request,
         Err(why) => {
-            debug!(%peer, %why, "A connection ended without an association request.");
+            match why {
+                Ended::Transport(TransportError::Tls) => {
+                    warn!(%peer, %why, "A connection was closed.")
+                }
+                _ => debug!(%peer, %why, "A connection ended without an association request."),
+            }
             return stream.finish(why.last_pdu()).await;
         }
     };
     let calling_ae = negotiation::calling_ae(&request);
     let calling = calling_ae.as_ref().map_or("", AeTitle::as_str);
-    let agreed = negotiate(&request, &shared.config, shared.commitments.is_some());
-    let agreed = agreed.and_then(|agreement| {
-        let permit = shared.associations.try_acquire();
-        permit.map(|p| (agreement, p)).map_err(|_| negotiation::local_limit_exceeded())
-    });
+    let agreed = if shared.tls.is_some() && !stream.is_encrypted() {
+        Err(Rejection::PlainText)
+    } else {
+        let caller = Caller { address: peer, calling_ae: calling_ae.as_ref(), names: &names };
+        agree(&request, &caller, &mut place, &shared)
+    };
     let (agreement, _permit) = match agreed {
         Ok(agreed) => agreed,
         Err(rejection) => {
-            let reason = &rejection.source;
-            shared.counts.association_rejected(negotiation::rejection_code(&rejection));
-            warn!(%peer, calling_ae = calling, %reason, "An association was rejected.");
-            return stream.finish(Some(rejection.into())).await;
+            let reason = rejection.code();
+            shared.counts.association_rejected(reason);
+            warn!(%peer, calling_ae = calling, reason, "An association was rejected.");
+            return stream.finish(Some(rejection.answer().into())).await;
         }
     };
     let _active = shared.counts.association_accepted();
@@ -138,12 +163,58 @@ pub(super) async fn run(
     stream.finish(last).await;
 }
 
-async fn read_request(stream: &mut PduStream, config: &Config) -> Result<AssociationRQ, Ended> {
-    match timeout(config.request_timeout(), stream.read_request()).await {
-        Err(_) => Err(Ended::Silent),
-        Ok(Ok(Pdu::AssociationRQ(request))) => Ok(request),
-        Ok(Ok(_)) => Err(Ended::AbortedByPeer),
-        Ok(Err(e)) => Err(e.into()),
+/// Who asks for an association, as far as it is known.
+struct Caller<'a> {
+    address: IpAddr,
+    calling_ae: Option<&'a AeTitle>,
+    /// Those in its certificate.
+    names: &'a [String],
+}
+
+/// Answers a request by all rules and limits; the permit is the association's place.
+fn agree<'a>(
+    request: &AssociationRQ,
+    caller: &Caller<'_>,
+    place: &mut Place,
+    shared: &'a Shared,
+) -> Result<(Agreement, SemaphorePermit<'a>), Rejection> {
+    let agreement = negotiate(request, &shared.config, shared.commitments.is_some())?;
+    let peers = &shared.config.peers;
+    access::admit(peers, caller.calling_ae, caller.address, caller.names)?;
+    place.associate(Instant::now())?;
+    let permit = shared.associations.try_acquire().map_err(|_| Rejection::Full)?;
+    Ok((agreement, permit))
+}
+
+/// A connection that was turned away before an association was asked for.
+pub(super) fn turned_away(shared: &Shared, peer: IpAddr, rejection: Rejection, why: &dyn Display) {
+    let reason = rejection.code();
+    shared.counts.association_rejected(reason);
+    warn!(%peer, reason, %why, "A connection was turned away.");
+}
+
+/// Makes a connection ready for PDUs: shakes hands where there is TLS, and tells the names in the peer's certificate. Who
+/// brings plain text to it is read too, to be told that it is not taken.
+async fn open(
+    socket: TcpStream,
+    tls: Option<&TlsAcceptor>,
+) -> io::Result<(PduStream, Vec<String>)> {
+    let Some(tls) = tls else { return Ok((PduStream::new(Either::Left(socket)), Vec::new())) };
+    let mut first = [0];
+    socket.peek(&mut first).await?;
+    if first != [TLS_HANDSHAKE] {
+        return Ok((PduStream::new(Either::Left(socket)), Vec::new()));
+    }
+    let stream = tls.accept(socket).await?;
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let names = certificates.first().map(|own| access::names_of(own)).unwrap_or_default();
+    Ok((PduStream::new(Either::Right(Box::new(stream))), names))
+}
+
+async fn read_request(stream: &mut PduStream) -> Result<AssociationRQ, Ended> {
+    match stream.read_request().await? {
+        Pdu::AssociationRQ(request) => Ok(request),
+        _ => Err(Ended::AbortedByPeer),
     }
 }
 

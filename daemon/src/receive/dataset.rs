@@ -7,6 +7,7 @@
 
 use super::refusal::{Reason, Refusal};
 use super::sop::{Encoding, trim_uid};
+use crate::vr::may_be_so_long;
 use dicom::core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom::core::{Tag, VR};
 use dicom::dictionary_std::StandardDataDictionary;
@@ -215,7 +216,13 @@ impl<R: Read + Seek> Elements<R> {
             // a sequence of unknown tag, implicitly encoded whatever surrounds it (PS3.5, 6.2.2)
             VR::UN if undefined => self.items(Encoding::ImplicitLittleEndian, limit, true, depth),
             VR::OB | VR::OW if undefined => self.fragments(limit),
-            _ => self.skip(header.defined_length()?, limit),
+            vr => {
+                let length = header.defined_length()?;
+                if !may_be_so_long(vr, length) {
+                    return Err(Reason::Malformed.into());
+                }
+                self.skip(length, limit)
+            }
         }
     }
 
@@ -425,6 +432,17 @@ mod tests {
         .concat();
         set.extend(level.repeat(100_000));
         assert_eq!(explicit(&set), Err(Reason::Malformed));
+    }
+
+    #[test]
+    fn a_binary_value_of_no_whole_number_of_units_is_malformed() {
+        let mut set = Sample::default().explicit();
+        // SL of two bytes: dicom-rs reads no number, and the two bytes as the next element's tag.
+        set.splice(0..0, [8, 0, 5, 0, b'S', b'L', 2, 0, 1, 0]);
+        assert_eq!(explicit(&set), Err(Reason::Malformed));
+        set[6] = 4;
+        set.splice(10..10, [0, 0]);
+        assert!(explicit(&set).is_ok());
     }
 
     #[test]

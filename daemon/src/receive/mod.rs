@@ -10,13 +10,14 @@
 //! ```
 //!
 //! Promises: a peer hears Success only after its instance is on disk, fsynced, and taken by the
-//! [`InstanceSink`]; no name on disk comes from a peer; memory per association is bounded by
+//! [`InstanceSink`]; nobody is read whom no rule admits, and none of the rest takes more places than its share; no name on disk comes from a peer; memory per association is bounded by
 //! [`Config::max_pdu_bytes`] and a fixed write buffer, whatever the peer declares; a refused instance gets
 //! a status and a [`Reason`], and the association goes on.
 //!
 //! Must not: look at pixels, judge whether an instance is of use (the `study` stage does), or write a UID or
 //! any other data of a patient to a log.
 
+mod access;
 mod association;
 mod command;
 mod commitment;
@@ -24,10 +25,13 @@ mod config;
 mod dataset;
 mod file_meta;
 mod folder;
+pub(crate) mod fuzzing;
 mod ingest;
+mod limits;
 mod message;
 mod negotiation;
 mod refusal;
+mod rejection;
 mod server;
 mod sink;
 mod sop;
@@ -38,13 +42,14 @@ mod upload;
 #[cfg(test)]
 mod testing;
 
+pub use access::{InvalidNetwork, Network, Peer};
 pub use commitment::CommitmentReport;
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, Tls};
 pub use file_meta::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 pub use folder::{FolderWatcher, regular_files, watch_folder};
 pub use ingest::ingest_file;
-pub(crate) use negotiation::REJECTION_CODES;
 pub use refusal::{Origin, Reason, Refusal, RefusedInstances};
+pub(crate) use rejection::Rejection;
 pub use server::{ServeError, Server};
 pub use sink::{CommitmentSink, InstanceSink, SinkError};
 pub use spool::{Change, InstanceStore, SpoolError, StoredInstance};

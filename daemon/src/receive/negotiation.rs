@@ -2,13 +2,12 @@
 
 use super::config::Config;
 use super::file_meta::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
+use super::rejection::Rejection;
 use super::sop::{TransferSyntax, is_storage_class, trim_uid};
 use crate::domain::AeTitle;
 use dicom::dictionary_std::uids;
 use dicom_ul::pdu::{
-    AssociationAC, AssociationRJ, AssociationRJResult, AssociationRJServiceProviderASCEReason,
-    AssociationRJServiceProviderPresentationReason, AssociationRJServiceUserReason,
-    AssociationRJSource, AssociationRQ, PresentationContextProposed, PresentationContextResult,
+    AssociationAC, AssociationRQ, PresentationContextProposed, PresentationContextResult,
     PresentationContextResultReason as ContextResult, RequestorRoles, UserVariableItem,
 };
 use std::collections::HashMap;
@@ -46,30 +45,22 @@ pub(super) fn calling_ae(request: &AssociationRQ) -> Option<AeTitle> {
 /// Answers a request. `commitment`: whether reports on storage commitment are awaited.
 ///
 /// # Errors
-/// The rejection, when titles, protocol or application context don't fit. A request of which no
+/// The rejection, when the called title, protocol or application context don't fit. A request of which no
 /// presentation context fits is accepted, with a result for each: that tells the peer more.
 pub(super) fn negotiate(
     request: &AssociationRQ,
     config: &Config,
     commitment: bool,
-) -> Result<Agreement, AssociationRJ> {
-    use AssociationRJServiceUserReason as User;
+) -> Result<Agreement, Rejection> {
     if request.protocol_version & PROTOCOL_VERSION_1 == 0 {
-        let reason = AssociationRJServiceProviderASCEReason::ProtocolVersionNotSupported;
-        return Err(permanent(AssociationRJSource::ServiceProviderASCE(reason)));
+        return Err(Rejection::ProtocolVersion);
     }
     if trim_uid(&request.application_context_name) != uids::DICOM_APPLICATION_CONTEXT {
-        return Err(permanent(AssociationRJSource::ServiceUser(
-            User::ApplicationContextNameNotSupported,
-        )));
+        return Err(Rejection::ApplicationContext);
     }
     let called = request.called_ae_title.trim_matches(['\0', ' ']);
     if !config.accept_any_called_ae && called != config.ae_title.as_str() {
-        return Err(permanent(AssociationRJSource::ServiceUser(User::CalledAETitleNotRecognized)));
-    }
-    let allowed = &config.allowed_calling_ae;
-    if !allowed.is_empty() && !calling_ae(request).is_some_and(|ae| allowed.contains(&ae)) {
-        return Err(permanent(AssociationRJSource::ServiceUser(User::CallingAETitleNotRecognized)));
+        return Err(Rejection::CalledAe);
     }
 
     let mut contexts = HashMap::new();
@@ -107,41 +98,6 @@ pub(super) fn negotiate(
             user_variables,
         },
     })
-}
-
-/// The rejection of an association too many; the peer may try again.
-pub(super) fn local_limit_exceeded() -> AssociationRJ {
-    let reason = AssociationRJServiceProviderPresentationReason::LocalLimitExceeded;
-    AssociationRJ {
-        result: AssociationRJResult::Transient,
-        source: AssociationRJSource::ServiceProviderPresentation(reason),
-    }
-}
-
-/// Codes of the reasons for which an association is rejected.
-pub(crate) const REJECTION_CODES: [&str; 5] = [
-    "protocol_version_not_supported",
-    "application_context_not_supported",
-    "called_ae_not_recognized",
-    "calling_ae_not_recognized",
-    "local_limit_exceeded",
-];
-
-/// The code of a rejection of ours: one of [`REJECTION_CODES`].
-pub(super) fn rejection_code(rejection: &AssociationRJ) -> &'static str {
-    use AssociationRJServiceUserReason as User;
-    let place = match &rejection.source {
-        AssociationRJSource::ServiceProviderASCE(_) => 0,
-        AssociationRJSource::ServiceUser(User::CalledAETitleNotRecognized) => 2,
-        AssociationRJSource::ServiceUser(User::CallingAETitleNotRecognized) => 3,
-        AssociationRJSource::ServiceUser(_) => 1,
-        AssociationRJSource::ServiceProviderPresentation(_) => 4,
-    };
-    REJECTION_CODES[place]
-}
-
-fn permanent(source: AssociationRJSource) -> AssociationRJ {
-    AssociationRJ { result: AssociationRJResult::Permanent, source }
 }
 
 fn answer_context(

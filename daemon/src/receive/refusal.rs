@@ -33,6 +33,8 @@ pub enum Reason {
     TransferSyntaxNotSupported,
     /// Larger than `receive.max_object_bytes`, or with a header larger than any MR image has.
     TooLarge,
+    /// Beyond `receive.max_study_instances` or `receive.max_study_bytes` of its study.
+    StudyTooLarge,
     /// A C-STORE command without what it must hold, or without a data set.
     InvalidCommand,
     /// A file in the watched folder, or named by the user, that can't be read.
@@ -47,7 +49,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 15] = [
+    pub const ALL: [Reason; 16] = [
         Reason::NotDicom,
         Reason::Truncated,
         Reason::Malformed,
@@ -58,6 +60,7 @@ impl Reason {
         Reason::SopClassNotSupported,
         Reason::TransferSyntaxNotSupported,
         Reason::TooLarge,
+        Reason::StudyTooLarge,
         Reason::InvalidCommand,
         Reason::Unreadable,
         Reason::DiskLow,
@@ -78,6 +81,7 @@ impl Reason {
             Reason::SopClassNotSupported => "sop_class_not_supported",
             Reason::TransferSyntaxNotSupported => "transfer_syntax_not_supported",
             Reason::TooLarge => "too_large",
+            Reason::StudyTooLarge => "study_too_large",
             Reason::InvalidCommand => "invalid_command",
             Reason::Unreadable => "unreadable",
             Reason::DiskLow => "disk_low",
@@ -99,6 +103,9 @@ impl Reason {
             Reason::SopClassNotSupported => "This is not an MR image.",
             Reason::TransferSyntaxNotSupported => "The transfer syntax is not supported.",
             Reason::TooLarge => "The instance is larger than the configured limit.",
+            Reason::StudyTooLarge => {
+                "The study has more instances or bytes than the configured limits."
+            }
             Reason::InvalidCommand => "The store command is incomplete.",
             Reason::Unreadable => "The file can't be read.",
             Reason::DiskLow => "There is too little space on the disk.",
@@ -115,9 +122,11 @@ impl Reason {
     /// The status of the C-STORE response (PS3.4, table B.2-1; PS3.7, annex C).
     pub(super) fn status(self) -> Status {
         match self {
-            Reason::TooLarge | Reason::DiskLow | Reason::StorageFailed | Reason::IndexFailed => {
-                Status::OUT_OF_RESOURCES
-            }
+            Reason::TooLarge
+            | Reason::StudyTooLarge
+            | Reason::DiskLow
+            | Reason::StorageFailed
+            | Reason::IndexFailed => Status::OUT_OF_RESOURCES,
             Reason::MissingUid
             | Reason::InvalidUid
             | Reason::MissingPixelData

@@ -1,20 +1,24 @@
 //! The DICOM port: accepts connections under a limit, and drains them at a stop.
 
-use super::association::{Shared, run};
+use super::access;
+use super::association::{Shared, run, turned_away};
 use super::config::Config;
+use super::limits::{Limits, Place};
+use super::rejection::Rejection;
 use super::sink::{CommitmentSink, InstanceSink};
 use super::spool::InstanceStore;
 use super::upload::Destination;
 use crate::metrics::Counts;
 use crate::ports::{self, KeptPort};
+use crate::tls::TlsError;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -28,17 +32,26 @@ const ABORT_GRACE: Duration = Duration::from_secs(5);
 
 /// The DICOM port can't be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("can't listen for DICOM associations on {address}")]
-pub struct ServeError {
-    address: SocketAddr,
-    #[source]
-    source: io::Error,
+pub enum ServeError {
+    /// Its address can't be bound.
+    #[error("can't listen for DICOM associations on {address}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Its certificates can't be used.
+    #[error("receive.tls")]
+    Tls(#[from] TlsError),
 }
 
 /// The C-ECHO and C-STORE provider, listening.
 pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
+    limits: Arc<Limits>,
     shared: Arc<Shared>,
 }
 
@@ -47,7 +60,7 @@ impl Server {
     /// storage commitment are refused. `former` is the port of the daemon's former configuration.
     ///
     /// # Errors
-    /// When the address can't be bound.
+    /// When the address can't be bound, or a file of `receive.tls` can't be used.
     pub async fn bind(
         config: Config,
         store: Arc<InstanceStore>,
@@ -57,17 +70,20 @@ impl Server {
         former: Option<&mut KeptPort>,
     ) -> Result<Server, ServeError> {
         let address = config.bind;
-        let failed = |source| ServeError { address, source };
+        let failed = |source| ServeError::Bind { address, source };
+        let tls = config.tls.as_ref().map(|tls| tls.acceptor()).transpose()?;
         let listener = ports::open(address, former).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
+        let limits = Limits::new(&config);
         let shared = Shared {
+            tls,
             associations: Semaphore::new(config.max_associations),
             destination: Destination { store, sink },
             commitments,
             counts,
             config,
         };
-        Ok(Server { listener, local_addr, shared: Arc::new(shared) })
+        Ok(Server { listener, local_addr, limits, shared: Arc::new(shared) })
     }
 
     /// The address listened on, with the port that the system chose if port 0 was configured.
@@ -83,9 +99,10 @@ impl Server {
     /// Serves associations until `shutdown`; then lets the running ones finish within the grace time and
     /// aborts the rest.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Server { listener, local_addr, shared } = self;
+        let Server { listener, local_addr, limits, shared } = self;
         let ae_title = &shared.config.ae_title;
-        info!(address = %local_addr, %ae_title, "The DICOM port is open.");
+        let tls = shared.tls.is_some();
+        info!(address = %local_addr, %ae_title, tls, "The DICOM port is open.");
         let stop = CancellationToken::new();
         let mut connections = JoinSet::new();
         loop {
@@ -99,14 +116,16 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let limit = shared.config.max_associations + SPARE_CONNECTIONS;
-                    if connections.len() >= limit {
-                        warn!(peer = %peer.ip(), limit, "A connection too many was closed.");
-                        continue;
+                    // An IPv4 peer of a port that is open for IPv6 too.
+                    let peer = peer.ip().to_canonical();
+                    match admit(&shared, &limits, connections.len(), peer) {
+                        Ok(place) => {
+                            set_options(&stream);
+                            let shared = Arc::clone(&shared);
+                            connections.spawn(run(stream, peer, place, shared, stop.clone()));
+                        }
+                        Err(rejection) => turned_away(&shared, peer, rejection, &"unread"),
                     }
-                    set_options(&stream);
-                    let shared = Arc::clone(&shared);
-                    connections.spawn(run(stream, peer.ip(), shared, stop.clone()));
                 }
                 Err(e) => {
                     warn!(error = %e, "A connection could not be accepted.");
@@ -118,6 +137,22 @@ impl Server {
         drain(connections, stop, shared.config.shutdown_grace()).await;
         info!("The DICOM port is closed.");
     }
+}
+
+/// What is known of a connection before anything is read.
+fn admit(
+    shared: &Shared,
+    limits: &Arc<Limits>,
+    connections: usize,
+    peer: IpAddr,
+) -> Result<Place, Rejection> {
+    if !access::admits_address(&shared.config.peers, peer) {
+        return Err(Rejection::Address);
+    }
+    if connections >= shared.config.max_associations + SPARE_CONNECTIONS {
+        return Err(Rejection::Full);
+    }
+    limits.connect(peer, Instant::now()).ok_or(Rejection::PeerFull)
 }
 
 async fn drain(mut connections: JoinSet<()>, stop: CancellationToken, grace: Duration) {

@@ -16,12 +16,12 @@ use crate::hex::hex;
 use crate::store::Disk;
 use crate::store::files::{self, FileError};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use tempfile::NamedTempFile;
 
 const INCOMING: &str = ".incoming";
@@ -96,13 +96,23 @@ pub struct InstanceStore {
     root: PathBuf,
     site_key: Vec<u8>,
     max_object_bytes: u64,
+    /// What a study may have.
+    max_study: Extent,
     /// Nothing is begun while less than this is free.
     min_free_bytes: u64,
     /// Shared by whatever arrives, from before its file is in place until it is in the index; exclusive while a study is
     /// removed.
     arriving: RwLock<()>,
-    /// Held from the comparison with an earlier file to the rename over it.
-    replacing: Mutex<()>,
+    /// What is there of each study that something came for; held from the comparison with an earlier file to the rename
+    /// over it.
+    extents: Mutex<HashMap<StudyRef, Extent>>,
+}
+
+/// How much there is of a study.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    instances: u64,
+    bytes: u64,
 }
 
 impl InstanceStore {
@@ -135,10 +145,16 @@ impl InstanceStore {
             root,
             site_key: site_key.into(),
             max_object_bytes,
+            max_study: Extent { instances: u64::MAX, bytes: u64::MAX },
             min_free_bytes: 0,
             arriving: RwLock::default(),
-            replacing: Mutex::new(()),
+            extents: Mutex::default(),
         })
+    }
+
+    /// Refuses instances beyond this many of a study, or this many bytes of all of them.
+    pub fn with_max_study(self, instances: u64, bytes: u64) -> InstanceStore {
+        InstanceStore { max_study: Extent { instances, bytes }, ..self }
     }
 
     /// Refuses instances while less than this is free, bytes.
@@ -192,6 +208,7 @@ impl InstanceStore {
     /// # Errors
     /// When the disk refuses.
     pub fn remove(&self, study_ref: &StudyRef) -> Result<(), FileError> {
+        self.extents().remove(study_ref);
         let removed = self.root.join(REMOVED).join(study_ref.as_str());
         files::remove_dir(&self.study_folder(study_ref), &removed)
     }
@@ -216,6 +233,10 @@ impl InstanceStore {
         Ok(incoming)
     }
 
+    fn extents(&self) -> MutexGuard<'_, HashMap<StudyRef, Extent>> {
+        self.extents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Checks a whole instance and gives it its place. After `Ok` it survives a loss of power.
     pub(super) fn commit(&self, incoming: Incoming) -> Result<StoredInstance, Refusal> {
         let identity = incoming.identify()?;
@@ -225,17 +246,32 @@ impl InstanceStore {
         let folder = self.study_folder(&study_ref);
         let path = folder.join(instance_file_name(&identity.sop_instance_uid));
 
-        let _replacing = self.replacing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let change = match digest_of(&path, incoming.length).map_err(Refusal::storage)? {
-            Earlier::None => Change::New,
-            Earlier::Other => Change::Replaced,
-            Earlier::Digest(earlier) if earlier == sha256 => Change::Unchanged,
-            Earlier::Digest(_) => Change::Replaced,
-        };
+        let mut extents = self.extents();
+        let (change, earlier_bytes) =
+            match digest_of(&path, incoming.length).map_err(Refusal::storage)? {
+                Earlier::None => (Change::New, 0),
+                Earlier::Other(bytes) => (Change::Replaced, bytes),
+                Earlier::Digest(earlier) if earlier == sha256 => (Change::Unchanged, 0),
+                Earlier::Digest(_) => (Change::Replaced, incoming.length),
+            };
         if change != Change::Unchanged {
+            // Taken out, so that it is measured anew if anything fails below.
+            let before = match extents.remove(&study_ref) {
+                Some(extent) => extent,
+                None => Extent::of(&folder).map_err(Refusal::storage)?,
+            };
+            let after = Extent {
+                instances: before.instances + u64::from(change == Change::New),
+                bytes: (before.bytes + incoming.length).saturating_sub(earlier_bytes),
+            };
+            if after.instances > self.max_study.instances || after.bytes > self.max_study.bytes {
+                extents.insert(study_ref, before);
+                return Err(Reason::StudyTooLarge.into());
+            }
             make_folder(&folder).map_err(Refusal::storage)?;
             incoming.file.persist(&path).map_err(|e| Refusal::storage(e.error))?;
             sync_folder(&folder).map_err(Refusal::storage)?;
+            extents.insert(study_ref.clone(), after);
         }
         Ok(StoredInstance { study_ref, path, sha256, change })
     }
@@ -285,9 +321,26 @@ fn instance_file_name(sop_instance_uid: &str) -> String {
     format!("{hex}.dcm")
 }
 
+impl Extent {
+    /// Of the files in a folder, which need not exist.
+    fn of(folder: &Path) -> io::Result<Extent> {
+        let mut extent = Extent { instances: 0, bytes: 0 };
+        let entries = match fs::read_dir(folder) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(extent),
+            entries => entries?,
+        };
+        for entry in entries {
+            extent.instances += 1;
+            extent.bytes += entry?.metadata()?.len();
+        }
+        Ok(extent)
+    }
+}
+
 enum Earlier {
     None,
-    Other,
+    /// Of another length, bytes.
+    Other(u64),
     Digest([u8; 32]),
 }
 
@@ -299,8 +352,9 @@ fn digest_of(path: &Path, expected_length: u64) -> io::Result<Earlier> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Earlier::None),
         Err(e) => return Err(e),
     };
-    if file.metadata()?.len() != expected_length {
-        return Ok(Earlier::Other);
+    let length = file.metadata()?.len();
+    if length != expected_length {
+        return Ok(Earlier::Other(length));
     }
     let mut hasher = Sha256::new();
     let mut chunk = vec![0; CHUNK];
@@ -372,6 +426,32 @@ mod tests {
         assert_eq!((other.change, &other.path), (Change::Replaced, &first.path));
         assert_ne!(other.sha256, first.sha256);
         assert_eq!(other.sha256[..], Sha256::digest(fs::read(&other.path).unwrap())[..]);
+    }
+
+    #[test]
+    fn a_study_has_an_end_and_others_go_on() {
+        let (dir, spool) = scratch_store();
+        let refusal = |result: Result<StoredInstance, Refusal>| result.map_err(|e| e.reason).err();
+        let first = store(&spool, &Sample::numbered(1)).unwrap();
+        drop(spool);
+        // What an earlier run has stored counts.
+        let open = || InstanceStore::open(dir.path(), b"site key", 1 << 20).unwrap();
+        let spool = open().with_max_study(2, u64::MAX);
+        assert_eq!(refusal(store(&spool, &Sample::numbered(2))), None);
+        assert_eq!(refusal(store(&spool, &Sample::numbered(3))), Some(Reason::StudyTooLarge));
+        let replaced = Sample { pixels: vec![9; 4096], ..Sample::numbered(2) };
+        assert_eq!(store(&spool, &replaced).unwrap().change, Change::Replaced);
+        let other = Sample { study_instance_uid: "1.9".to_owned(), ..Sample::numbered(4) };
+        assert_eq!(refusal(store(&spool, &other)), None);
+        spool.between_arrivals(|| spool.remove(&first.study_ref)).unwrap();
+        assert_eq!(refusal(store(&spool, &Sample::numbered(3))), None);
+        drop(spool);
+
+        let spool = open().with_max_study(100, 10_000);
+        let large = Sample { pixels: vec![9; 8192], ..Sample::numbered(5) };
+        assert_eq!(refusal(store(&spool, &large)), Some(Reason::StudyTooLarge));
+        assert_eq!(refusal(store(&spool, &Sample::numbered(5))), None);
+        assert_eq!(fs::read_dir(dir.path().join(INCOMING)).unwrap().count(), 0);
     }
 
     #[test]

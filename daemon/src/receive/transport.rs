@@ -1,4 +1,4 @@
-//! PDUs over TCP, read so that no length a peer declares is believed before it is checked.
+//! PDUs over TCP or TLS, read so that no length a peer declares is believed before it is checked.
 //!
 //! dicom-ul 0.10.1 decodes and encodes the PDUs; its own framing is not used, since it honours any 32-bit
 //! length outside strict mode and closes where an A-ABORT is due.
@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 /// Longest A-ASSOCIATE-RQ accepted: 128 presentation contexts of 20 transfer syntaxes fit.
 const MAX_ASSOCIATE_BYTES: u32 = 256 << 10;
@@ -23,6 +25,8 @@ const P_DATA_TF: u8 = 0x04;
 const A_RELEASE_RQ: u8 = 0x05;
 const A_RELEASE_RP: u8 = 0x06;
 const A_ABORT: u8 = 0x07;
+/// First byte of a TLS connection: the record that carries a handshake (RFC 8446, 5.1).
+pub(super) const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Why no PDU could be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,8 @@ pub(super) enum TransportError {
     Connection(#[from] io::Error),
     #[error("a PDU of type {0:#04x} is not expected here")]
     UnexpectedType(u8),
+    #[error("the peer speaks TLS, and this port has no receive.tls")]
+    Tls,
     #[error("a PDU of {length} bytes is longer than the {max} accepted")]
     TooLong { length: u32, max: u32 },
     #[error("a PDU can't be decoded")]
@@ -41,16 +47,30 @@ pub(super) enum TransportError {
     Unencodable(#[source] Box<pdu::WriteError>),
 }
 
+/// A connection, plain or encrypted.
+pub(super) type Connection = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
 /// A connection that carries PDUs.
 pub(super) struct PduStream {
-    stream: TcpStream,
+    stream: Connection,
     /// The PDU being read; grows to the longest accepted and no further.
     buffer: Vec<u8>,
 }
 
 impl PduStream {
-    pub(super) fn new(stream: TcpStream) -> PduStream {
+    pub(super) fn new(stream: Connection) -> PduStream {
         PduStream { stream, buffer: Vec::new() }
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        matches!(self.stream, Either::Right(_))
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match &self.stream {
+            Either::Left(socket) => socket,
+            Either::Right(encrypted) => encrypted.get_ref().0,
+        }
     }
 
     /// Reads the PDU with which a peer opens an association.
@@ -81,10 +101,13 @@ impl PduStream {
     ) -> Result<Pdu, TransportError> {
         // Peers that leave Nagle's algorithm on, as dcmtk does, hold the data set back until the command is
         // acknowledged: 40 ms an instance with delayed acknowledgements. The kernel forgets the option.
-        self.stream.set_quickack(true)?;
+        self.socket().set_quickack(true)?;
         let mut header = [0; HEADER_BYTES];
         self.read_exact(0, &mut header).await?;
         let [pdu_type, _, length @ ..] = header;
+        if pdu_type == TLS_HANDSHAKE {
+            return Err(TransportError::Tls);
+        }
         let length = u32::from_be_bytes(length);
         let max = max_length(pdu_type).ok_or(TransportError::UnexpectedType(pdu_type))?;
         if length > max {
@@ -112,7 +135,8 @@ impl PduStream {
     pub(super) async fn write(&mut self, pdu: &Pdu) -> Result<(), TransportError> {
         let mut bytes = Vec::with_capacity(1024);
         pdu::write_pdu(&mut bytes, pdu).map_err(|e| TransportError::Unencodable(Box::new(e)))?;
-        Ok(self.stream.write_all(&bytes).await?)
+        self.stream.write_all(&bytes).await?;
+        Ok(self.stream.flush().await?)
     }
 
     /// Writes a last PDU and waits a little for the peer to close first, as the acceptor does (PS3.8,
@@ -125,6 +149,7 @@ impl PduStream {
             }
             let mut unread = [0; 4096];
             while self.stream.read(&mut unread).await? > 0 {}
+            self.stream.shutdown().await?;
             Ok::<(), TransportError>(())
         };
         // the association is over: whether the peer takes part in its end changes nothing
@@ -144,7 +169,7 @@ impl TransportError {
         Some(abort(match self {
             TransportError::Closed | TransportError::Connection(_) => return None,
             TransportError::UnexpectedType(1..=7) => Reason::UnexpectedPdu,
-            TransportError::UnexpectedType(_) => Reason::UnrecognizedPdu,
+            TransportError::UnexpectedType(_) | TransportError::Tls => Reason::UnrecognizedPdu,
             TransportError::TooLong { .. } | TransportError::Undecodable(_) => {
                 Reason::InvalidPduParameter
             }

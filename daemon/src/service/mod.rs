@@ -331,7 +331,10 @@ fn open(config: &Config, kept: Option<(Index, Counts)>) -> anyhow::Result<Parts>
     let key = site_key::load(config.site_key_file.as_deref(), state)?;
     let limit = config.receive.max_object_bytes;
     let store = InstanceStore::open(state.join("instances"), key.clone(), limit)?;
-    let store = Arc::new(store.leaving_free(config.storage.min_free_bytes));
+    let store = store
+        .with_max_study(config.receive.max_study_instances, config.receive.max_study_bytes)
+        .leaving_free(config.storage.min_free_bytes);
+    let store = Arc::new(store);
     let results = ResultStore::open(state)?;
     let (index, counts) = match kept {
         Some((index, counts)) => (index, counts),

@@ -10,6 +10,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use dicom::core::VR;
 use dicom::dictionary_std::tags;
 use dicom::encoding::TransferSyntaxIndex;
 use dicom::object::{DefaultDicomObject, FileMetaTable, OpenFileOptions};
@@ -18,12 +19,17 @@ use dicom::parser::dataset::LazyDataToken;
 use dicom::parser::dataset::lazy_read::LazyDataSetReader;
 use dicom::transfer_syntax::TransferSyntaxRegistry;
 
+use crate::vr::may_be_so_long;
+
 /// Deepest nesting of sequences that is followed; Enhanced MR needs 5.
 const MAX_DEPTH: usize = 24;
 /// Most fragments of encapsulated pixel data that are noted.
 const MAX_FRAGMENTS: usize = 16_384;
 /// The preamble before `DICM`, bytes.
 const PREAMBLE: u64 = 128;
+const MAGIC: &[u8; 4] = b"DICM";
+/// Longest file meta information that is read, bytes; ours has some 200.
+const MAX_META: u64 = 64 << 10;
 
 /// Why a file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -98,12 +104,47 @@ fn to_magic_code(reader: &mut (impl Read + Seek)) -> Result<(), FileError> {
     for start in [PREAMBLE, 0] {
         let mut magic = [0; 4];
         reader.seek(SeekFrom::Start(start)).map_err(FileError::Io)?;
-        if reader.read_exact(&mut magic).is_ok() && &magic == b"DICM" {
+        if reader.read_exact(&mut magic).is_ok() && &magic == MAGIC {
+            check_meta(reader)?;
             reader.seek(SeekFrom::Start(start)).map_err(FileError::Io)?;
             return Ok(());
         }
     }
     Err(FileError::Unreadable)
+}
+
+/// Whether the file meta information (PS3.10, 7.1) that begins here ends where it says, and none of its elements reaches
+/// beyond: dicom-object allocates what they claim.
+fn check_meta(reader: &mut impl Read) -> Result<(), FileError> {
+    // Group length: tag (0002,0000), UL, length 4.
+    const GROUP_LENGTH: [u8; 8] = [2, 0, 0, 0, b'U', b'L', 4, 0];
+    let damaged = |_| FileError::Unreadable;
+    let (mut head, mut length) = ([0; 8], [0; 4]);
+    reader.read_exact(&mut head).map_err(damaged)?;
+    reader.read_exact(&mut length).map_err(damaged)?;
+    let mut left = u64::from(u32::from_le_bytes(length));
+    if head != GROUP_LENGTH || left > MAX_META {
+        return Err(FileError::Unreadable);
+    }
+    while left > 0 {
+        reader.read_exact(&mut head).map_err(damaged)?;
+        let [_, _, _, _, a, b, short @ ..] = head;
+        let vr = VR::from_binary([a, b]).ok_or(FileError::Unreadable)?;
+        let (header, value) = match vr {
+            VR::OB | VR::OW | VR::UN | VR::UT | VR::UC | VR::UR => {
+                reader.read_exact(&mut length).map_err(damaged)?;
+                (12, u64::from(u32::from_le_bytes(length)))
+            }
+            _ => (8, u64::from(u16::from_le_bytes(short))),
+        };
+        let rest = left.checked_sub(header + value).filter(|_| may_be_so_long(vr, value));
+        left = rest.ok_or(FileError::Unreadable)?;
+        let skipped = io::copy(&mut reader.take(value), &mut io::sink()).map_err(FileError::Io)?;
+        if skipped < value {
+            return Err(FileError::Unreadable);
+        }
+    }
+    Ok(())
 }
 
 fn scan_tokens(reader: &mut BufReader<File>, file_len: u64) -> Result<Scan, FileError> {
@@ -137,6 +178,9 @@ fn scan_tokens(reader: &mut BufReader<File>, file_len: u64) -> Result<Scan, File
                 let offset = decoder.position();
                 let len = u64::from(header.len.get().ok_or(FileError::Unreadable)?);
                 let is_pixels = depth == 0 && header.tag == tags::PIXEL_DATA;
+                if !may_be_so_long(header.vr, len) {
+                    return Err(FileError::Unreadable);
+                }
                 if offset.saturating_add(len) > file_len {
                     return Err(if is_pixels {
                         FileError::PixelDataShort

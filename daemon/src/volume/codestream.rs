@@ -9,6 +9,7 @@ pub(super) struct Dimensions {
     pub rows: u32,
     pub columns: u32,
     pub bits: u8,
+    pub is_signed: bool,
     pub components: u16,
 }
 
@@ -34,6 +35,7 @@ fn jpeg(mut segments: &[u8]) -> Option<Dimensions> {
         if is_frame_header {
             return Some(Dimensions {
                 bits: *rest.get(2)?,
+                is_signed: false,
                 rows: be16(rest, 3)?.into(),
                 columns: be16(rest, 5)?.into(),
                 components: (*rest.get(7)?).into(),
@@ -51,6 +53,7 @@ fn jpeg_2000(siz: &[u8]) -> Option<Dimensions> {
         rows: be32(8)?.checked_sub(be32(16)?)?,
         components: be16(siz, 36)?,
         bits: (siz.get(38)? & 0x7f) + 1,
+        is_signed: siz.get(38)? & 0x80 != 0,
     })
 }
 
@@ -69,7 +72,8 @@ mod tests {
             0xff, 0xd8, 0xff, 0xe0, 0, 4, 1, 2, 0xff, 0xff, 0xc3, 0, 11, 12, 1, 0x80, 1, 0x40, 1,
             1, 0x11, 0,
         ];
-        let expected = Dimensions { rows: 384, columns: 320, bits: 12, components: 1 };
+        let expected =
+            Dimensions { rows: 384, columns: 320, bits: 12, is_signed: false, components: 1 };
         assert_eq!(dimensions(&jpeg), Some(expected));
         for end in 0..18 {
             assert_eq!(dimensions(&jpeg[..end]), None, "cut at {end}");
@@ -83,7 +87,8 @@ mod tests {
             j2k.extend(n.to_be_bytes());
         }
         j2k.extend([0, 1, 0x8f, 1, 1]);
-        let expected = Dimensions { rows: 384, columns: 320, bits: 16, components: 1 };
+        let expected =
+            Dimensions { rows: 384, columns: 320, bits: 16, is_signed: true, components: 1 };
         assert_eq!(dimensions(&j2k), Some(expected));
         assert_eq!(dimensions(b"\0\0\0\x0cjP  "), None);
     }

@@ -11,6 +11,8 @@
 
 mod assemble;
 mod codestream;
+pub(crate) mod fuzzing;
+mod jpeg_2000;
 mod jpeg_ls;
 mod pixels;
 mod register;

@@ -10,7 +10,8 @@ use dicom::encoding::adapters::{PixelDataObject, RawPixelData};
 use dicom::encoding::{Codec, TransferSyntaxIndex};
 use dicom::transfer_syntax::TransferSyntaxRegistry;
 
-use super::{codestream, jpeg_ls};
+use super::codestream::{self, Dimensions};
+use super::{jpeg_2000, jpeg_ls};
 use crate::study::file::{FileError, PixelData, Scan, guarded, scan};
 use crate::study::{PixelFormat, SliceHeader};
 
@@ -168,10 +169,11 @@ fn decode(
             return jpeg_ls::decode(bytes, header.rows, header.columns);
         }
         uids::RLE_LOSSLESS => adapted(transfer_syntax, bytes, header)?,
-        uids::JPEG_LOSSLESS_SV1
-        | uids::JPEG_LOSSLESS
-        | uids::JPEG2000_LOSSLESS
-        | uids::JPEG2000 => {
+        uids::JPEG2000_LOSSLESS | uids::JPEG2000 => {
+            let found = check_codestream(&bytes, header)?;
+            return jpeg_2000::decode(&bytes, &found);
+        }
+        uids::JPEG_LOSSLESS_SV1 | uids::JPEG_LOSSLESS => {
             check_codestream(&bytes, header)?;
             adapted(transfer_syntax, bytes, header)?
         }
@@ -188,7 +190,7 @@ fn pairs(bytes: &[u8]) -> impl Iterator<Item = [u8; 2]> {
     bytes.chunks_exact(2).map(|p| [p[0], p[1]])
 }
 
-fn check_codestream(bytes: &[u8], header: &SliceHeader) -> Result<(), PixelError> {
+fn check_codestream(bytes: &[u8], header: &SliceHeader) -> Result<Dimensions, PixelError> {
     let found = codestream::dimensions(bytes).ok_or(PixelError::Unsupported)?;
     let (rows, columns) = (u32::from(header.rows), u32::from(header.columns));
     if found.rows < rows || found.columns < columns {
@@ -196,7 +198,7 @@ fn check_codestream(bytes: &[u8], header: &SliceHeader) -> Result<(), PixelError
     }
     let same_width = (found.bits > 8) == (header.pixels.bits_allocated == 16);
     if (found.rows, found.columns, found.components) == (rows, columns, 1) && same_width {
-        Ok(())
+        Ok(found)
     } else {
         Err(PixelError::Unsupported)
     }

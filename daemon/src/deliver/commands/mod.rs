@@ -6,6 +6,7 @@
 //! `cmd/{type}/{id}/status`; what is answered holds codes and numbers only.
 
 mod desk;
+pub(crate) mod fuzzing;
 mod ledger;
 
 use std::time::{Duration, SystemTime};

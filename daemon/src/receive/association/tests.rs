@@ -3,7 +3,7 @@
 use crate::receive::testing::{
     CT, EXPLICIT, IMPLICIT, MR, Sample, Scu, TestServer, VERIFICATION, command_set, request,
 };
-use crate::receive::{Change, Origin, Reason};
+use crate::receive::{Change, Config, Origin, Reason};
 use dicom_ul::pdu::{
     AssociationRJ, AssociationRJResult, AssociationRJServiceProviderPresentationReason,
     AssociationRJSource, PDataValueType, Pdu, PresentationContextResultReason as ContextResult,
@@ -175,7 +175,7 @@ async fn one_association_too_many_is_rejected_as_transient() {
 #[tokio::test]
 async fn titles_and_protocol_are_checked() {
     let server = TestServer::start(|c| {
-        c.allowed_calling_ae = vec!["TESTER".to_owned().try_into().unwrap()];
+        c.peers = toml::from_str::<Config>("peers = [{ calling_ae = 'TESTER' }]").unwrap().peers;
     })
     .await;
     let good = request(&[(VERIFICATION, &[IMPLICIT])]);

@@ -1,7 +1,10 @@
-//! TLS, as a client towards brokers, PACS and web servers and for the page's server: by rustls with ring, versions 1.2 and 1.3; files are PEM.
+//! TLS, as a client towards brokers, PACS and web servers, and as the server of the box's own ports: by rustls with ring,
+//! versions 1.2 and 1.3, suites with forward secrecy and authenticated encryption alone; files are PEM.
 //!
 //! Certificates are verified by rustls and its own webpki (0.103); the webpki 0.102 in rumqttc's dependencies, which has
 //! advisories, only gives its error enum a variant.
+
+mod server;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +16,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
+
+pub(crate) use server::{clients_of, everybody, revocation_lists, server_config};
 
 /// A table `tls` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,18 +72,10 @@ impl Tls {
 
     /// Reads the files.
     pub(crate) fn client_config(&self) -> Result<ClientConfig, TlsError> {
-        let refused = |what, path: &Path| {
-            let path = path.to_owned();
-            move |source| TlsError::Refused { what, path, source }
-        };
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(&self.ca_file)? {
-            roots.add(certificate).map_err(refused("an authority's certificate", &self.ca_file))?;
-        }
         let builder = ClientConfig::builder_with_provider(crypto())
             .with_safe_default_protocol_versions()
             .expect("ring offers the suites of TLS 1.2 and 1.3")
-            .with_root_certificates(roots);
+            .with_root_certificates(roots(&self.ca_file)?);
         let (Some(certificate), Some(key)) = (&self.client_cert_file, &self.client_key_file) else {
             return Ok(builder.with_no_client_auth());
         };
@@ -133,16 +130,34 @@ pub(crate) fn crypto() -> Arc<CryptoProvider> {
 
 /// The certificates of a PEM file, at least one.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    const WHAT: &str = "a certificate";
-    let found: Vec<_> =
-        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(pem(WHAT, path))?;
+    all_of("a certificate", path)
+}
+
+/// All of one kind in a PEM file, at least one.
+fn all_of<T: PemObject>(what: &'static str, path: &Path) -> Result<Vec<T>, TlsError> {
+    let found: Vec<T> =
+        T::pem_file_iter(path).and_then(Iterator::collect).map_err(pem(what, path))?;
     if found.is_empty() {
-        return Err(pem(WHAT, path)(PemError::NoItemsFound));
+        return Err(pem(what, path)(PemError::NoItemsFound));
     }
     Ok(found)
 }
 
-pub(crate) fn pem(what: &'static str, path: &Path) -> impl FnOnce(PemError) -> TlsError {
+/// The authorities of a PEM file.
+fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(refused("an authority's certificate", path))?;
+    }
+    Ok(roots)
+}
+
+fn refused(what: &'static str, path: &Path) -> impl FnOnce(rustls::Error) -> TlsError {
+    let path = path.to_owned();
+    move |source| TlsError::Refused { what, path, source }
+}
+
+fn pem(what: &'static str, path: &Path) -> impl FnOnce(PemError) -> TlsError {
     let path = path.to_owned();
     move |source| TlsError::Pem { what, path, source }
 }
