@@ -12,6 +12,7 @@ mod contract;
 mod daemon;
 mod dashboards;
 mod exams;
+pub mod faults;
 mod influxdb;
 mod machine;
 mod node_red;
