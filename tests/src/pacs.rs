@@ -94,6 +94,18 @@ pub struct Orthanc {
 impl Orthanc {
     /// One that isn't started yet; `folder` gets its files, `daemon_port` is where it forwards to.
     pub fn new(folder: &Path, dicom_port: u16, daemon_port: u16) -> Orthanc {
+        let mut orthanc = Orthanc::quiet(folder, dicom_port, daemon_port);
+        orthanc.add_script(
+            "forward",
+            "function OnStoredInstance(instance, tags, metadata, origin)\n\
+             \x20 if tags['Modality'] == 'MR' then SendToModality(instance, 'modicd') end\n\
+             end\n",
+        );
+        orthanc
+    }
+
+    /// One that forwards nothing by itself.
+    pub fn quiet(folder: &Path, dicom_port: u16, daemon_port: u16) -> Orthanc {
         let http_port = free_port();
         let settings = json!({
             "StorageDirectory": folder.join("orthanc"),
@@ -108,14 +120,7 @@ impl Orthanc {
             "DicomWeb": { "Enable": true, "Root": "/dicom-web/" },
         });
         let folder = folder.to_owned();
-        let mut orthanc = Orthanc { dicom_port, http_port, folder, settings, process: None };
-        orthanc.add_script(
-            "forward",
-            "function OnStoredInstance(instance, tags, metadata, origin)\n\
-             \x20 if tags['Modality'] == 'MR' then SendToModality(instance, 'modicd') end\n\
-             end\n",
-        );
-        orthanc
+        Orthanc { dicom_port, http_port, folder, settings, process: None }
     }
 
     /// Has it answer Success to the first structured report and drop it nevertheless.
@@ -183,6 +188,26 @@ impl Orthanc {
     /// How many instances it has.
     pub fn instances(&self) -> u64 {
         self.get("/statistics")["CountInstances"].as_u64().expect("a number")
+    }
+
+    /// Its identifiers of all instances.
+    pub fn instance_ids(&self) -> Vec<String> {
+        let ids = self.get("/instances");
+        ids.as_array()
+            .expect("a list")
+            .iter()
+            .map(|id| id.as_str().expect("text").to_owned())
+            .collect()
+    }
+
+    /// Sends instances to a modality; whether all of them were taken.
+    pub fn send(&self, modality: &str, instances: &[String]) -> bool {
+        let url = format!("http://127.0.0.1:{}/modalities/{modality}/store", self.http_port);
+        let body = json!({ "Resources": instances, "Synchronous": true }).to_string();
+        let sent = Command::new("curl")
+            .args(["--silent", "--fail", "--user", "modicd:secret", "--data", &body, &url])
+            .output();
+        sent.expect("curl is installed (tests/run installs it)").status.success()
     }
 
     fn get(&self, path: &str) -> Value {
