@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use dicom::dictionary_std::tags;
 use rand::Rng;
-use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use serde_json::Value;
 
@@ -174,7 +173,9 @@ struct Chain<'a> {
 /// Something was lost, is wrong, or the box didn't recover.
 pub fn chain(reference: &Reference, folder: &Path, seed: u64, runs: u64) -> Tally {
     let mut chain = Chain::start(reference, folder, seed);
-    for _ in 0..runs {
+    for n in 0..runs {
+        // Of each run by itself: how much chance the runs before it needed depends on their timing.
+        chain.random = Pcg64::new(seed.into(), n.into());
         let run = Run::draw(&mut chain.random);
         println!("seed {seed}: {run:?}");
         chain.run(run);
@@ -195,7 +196,7 @@ impl<'a> Chain<'a> {
         daemon.restart();
         Chain {
             reference,
-            random: Pcg64::seed_from_u64(seed),
+            random: Pcg64::new(seed.into(), 0),
             disk,
             daemon,
             proxy,
@@ -249,11 +250,15 @@ impl<'a> Chain<'a> {
                 self.count(name);
             }
         }
-        // A disk that fails may end it; systemd starts it again.
+        self.start_if_ended();
+        self.nothing_acknowledged_is_lost();
+    }
+
+    /// A disk that fails may end the daemon, a moment later too; systemd starts it again.
+    fn start_if_ended(&mut self) {
         if !self.daemon.is_alive() {
             self.daemon.restart();
         }
-        self.nothing_acknowledged_is_lost();
     }
 
     fn count(&mut self, what: &'static str) {
@@ -331,12 +336,14 @@ impl<'a> Chain<'a> {
         let rest = &self.reference.exams[self.whole..];
         for exam in rest {
             eventually(LIMIT, "an exam's acknowledgement", || {
+                self.start_if_ended();
                 let sent = crate::storescu(self.daemon.dicom_port, &[], &exam.folder);
                 sent.status.success().then_some(())
             });
         }
         let mut received = BTreeMap::new();
         eventually(LIMIT, "the findings of all exams", || {
+            self.start_if_ended();
             received = self.subscriber.on("/latest/finding").into_iter().map(identified).collect();
             self.reference.findings.keys().all(|known| received.contains_key(known)).then_some(())
         });
@@ -344,6 +351,7 @@ impl<'a> Chain<'a> {
             assert_eq!(&received[fingerprint], findings, "the finding in {fingerprint}");
         }
         eventually(LIMIT, "the outbox to be empty", || {
+            self.start_if_ended();
             let waiting = std::fs::read_dir(self.daemon.state.join("outbox")).expect("it is there");
             let mut waiting = waiting.flatten();
             (!waiting.any(|f| f.file_name().to_string_lossy().ends_with(".json"))).then_some(())
