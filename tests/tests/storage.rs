@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use modicd::receive::regular_files;
 use modicd_tests::{
-    Broker, Daemon, Exam, Page, SmallDisk, Subscriber, ask, end_of, eventually, storescu,
+    Broker, Daemon, Exam, Page, SmallDisk, Subscriber, ask, echoscu, end_of, eventually, storescu,
 };
 use serde_json::Value;
 
@@ -307,4 +307,24 @@ fn a_full_disk_refuses_exams_loses_nothing_and_recovers_by_itself() {
     stands("cleared");
     assert!(subscriber.on("/event/study.failed").is_empty());
     assert!(daemon.is_alive());
+}
+
+#[test]
+fn a_box_that_starts_on_a_full_disk_waits_for_space() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broker = Broker::start(folder.path());
+    let disk = SmallDisk::mount(&folder.path().join("state"));
+    let mut daemon = Daemon::prepare(folder.path(), broker.port, ["", "", "", ""]);
+    disk.fill(0);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            std::thread::sleep(Duration::from_secs(3));
+            disk.free();
+        });
+        // Returns when the port is open.
+        daemon.restart();
+    });
+    let log = daemon.log();
+    assert_eq!(log.matches("the start waits for space").count(), 1, "{log}");
+    assert!(echoscu(daemon.dicom_port) && daemon.is_alive());
 }

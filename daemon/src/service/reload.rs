@@ -5,19 +5,28 @@
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Handover, Service};
 use crate::config::Config;
+use crate::store::Disk;
 use crate::{preflight, supervision};
 
 /// For `systemctl status`.
 const RUNNING: &str = "Receiving and analysing exams.";
+const WAITING_FOR_SPACE: &str = "Waiting for space on the disk.";
 const REFUSED: &str =
     "Running; a changed configuration was refused, see the journal and `modicd check`.";
+
+/// Less free than this, bytes, and index and outbox can't be opened.
+const SPACE_TO_START: u64 = 4 << 20;
+/// Between two looks at a full disk.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs the daemon with the configuration of a file: until SIGTERM or SIGINT; at SIGHUP the file is read again.
 ///
@@ -26,6 +35,9 @@ const REFUSED: &str =
 pub async fn serve(path: &Path) -> anyhow::Result<()> {
     let mut config = Config::load(path)?;
     let mut signals = Signals::new().context("can't watch for signals")?;
+    if !wait_for_space(&config.state_dir, &mut signals).await {
+        return Ok(());
+    }
     let mut service = Service::start(config.clone(), None).await?;
     supervision::ready(RUNNING);
     loop {
@@ -61,6 +73,27 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
         let mut former = running.await.context("stopping ended in a panic")??;
         (service, config) = start_next(next, config, &mut former).await?;
     }
+}
+
+/// Waits while the disk is so full that nothing can be opened: to end, and be started again and again, would make the service
+/// manager give up. False when asked to stop meanwhile.
+async fn wait_for_space(state_dir: &Path, signals: &mut Signals) -> bool {
+    let mut told = false;
+    while Disk::has_less_than(state_dir, SPACE_TO_START) {
+        if !told {
+            tracing::error!(
+                needed_bytes = SPACE_TO_START,
+                "The disk is full: the start waits for space. See what fills it."
+            );
+            told = true;
+        }
+        supervision::starting(WAITING_FOR_SPACE, 2 * LOOK_INTERVAL);
+        tokio::select! {
+            () = sleep(LOOK_INTERVAL) => {}
+            asked = signals.next() => if asked == Asked::Stop { return false },
+        }
+    }
+    true
 }
 
 async fn start_next(

@@ -8,6 +8,8 @@ mod clock;
 mod pulse;
 mod watchdog;
 
+use std::time::Duration;
+
 use sd_notify::NotifyState;
 
 pub use clock::Clock;
@@ -17,6 +19,12 @@ pub use watchdog::watch;
 /// The ports are open and the work goes on.
 pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// The start takes longer: it may last for `longer` from now on.
+pub fn starting(status: &str, longer: Duration) {
+    let longer = u32::try_from(longer.as_micros()).unwrap_or(u32::MAX);
+    tell(&[NotifyState::Status(status), NotifyState::ExtendTimeoutUsec(longer)]);
 }
 
 /// A new configuration is being taken; [`ready`] says that it was.

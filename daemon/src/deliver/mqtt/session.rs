@@ -39,6 +39,9 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(60);
 /// After this long a message that the broker refused is tried again, on a new connection.
 const REFUSED_AGAIN_AFTER: Duration = Duration::from_secs(300);
 
+/// After this long what the disk didn't let leave the outbox is removed again.
+const LEAVES_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
 /// Time that `stopped` and DISCONNECT may take.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -106,6 +109,10 @@ pub(super) struct Session<'a> {
     told: Option<Health>,
     /// When the first message was refused that is still in the outbox.
     refused: Option<Instant>,
+    /// Acknowledged, and still in the outbox since the disk refused.
+    leaving: BTreeSet<Seq>,
+    /// When the disk refused last.
+    leaving_since: Instant,
 }
 
 impl<'a> Session<'a> {
@@ -129,6 +136,8 @@ impl<'a> Session<'a> {
             stale: BTreeSet::new(),
             told: None,
             refused: None,
+            leaving: BTreeSet::new(),
+            leaving_since: Instant::now(),
         };
         loop {
             // poll() isn't cancel-safe: it runs to its end while other things happen beside it. None of
@@ -243,8 +252,9 @@ impl<'a> Session<'a> {
                     && let Err(error) =
                         on_disk(&self.delivery.outbox, move |outbox| outbox.acknowledge(seq)).await
                 {
-                    // It stays, and is sent again on the next connection.
                     tracing::warn!(%error, seq, "A sent message could not leave the outbox.");
+                    self.leaving.insert(seq);
+                    self.leaving_since = Instant::now();
                 }
             }
             Happened::Received { topic, payload, retained } => {
@@ -277,6 +287,20 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Has what the broker took leave the outbox, where the disk refused that before.
+    async fn leave_again(&mut self) {
+        if self.leaving.is_empty() || self.leaving_since.elapsed() < LEAVES_AGAIN_AFTER {
+            return;
+        }
+        self.leaving_since = Instant::now();
+        for seq in self.leaving.clone() {
+            let left = on_disk(&self.delivery.outbox, move |outbox| outbox.acknowledge(seq)).await;
+            if left.is_ok() {
+                self.leaving.remove(&seq);
+            }
+        }
+    }
+
     /// Publishes what there is room for, and moves a shutdown on.
     async fn advance(&mut self) -> Result<(), SessionError> {
         if self.window.oldest_wait() >= ACKNOWLEDGED_WITHIN {
@@ -288,6 +312,7 @@ impl<'a> Session<'a> {
         if self.phase == Phase::Connecting {
             return Ok(());
         }
+        self.leave_again().await;
         self.publish_state()?;
         if matches!(self.phase, Phase::Open | Phase::Draining { .. }) {
             self.publish_outbox().await?;
