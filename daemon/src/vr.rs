@@ -13,3 +13,9 @@ pub(crate) fn may_be_so_long(vr: VR, length: u64) -> bool {
     };
     length.is_multiple_of(unit)
 }
+
+/// VRs with two reserved bytes and a length of four (PS3.5, table 7.1-1).
+pub(crate) fn has_long_length(vr: VR) -> bool {
+    use VR::*;
+    matches!(vr, OB | OD | OF | OL | OV | OW | SQ | SV | UC | UN | UR | UT | UV)
+}

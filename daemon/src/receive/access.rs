@@ -52,10 +52,9 @@ impl Peer {
     }
 
     fn is_certified(&self, names: &[String]) -> bool {
-        let is = |name: &String| {
-            self.certificate_name.as_ref().is_none_or(|n| n.eq_ignore_ascii_case(name))
-        };
-        self.certificate_name.is_none() || names.iter().any(is)
+        self.certificate_name
+            .as_ref()
+            .is_none_or(|wanted| names.iter().any(|name| wanted.eq_ignore_ascii_case(name)))
     }
 }
 

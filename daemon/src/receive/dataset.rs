@@ -7,7 +7,7 @@
 
 use super::refusal::{Reason, Refusal};
 use super::sop::{Encoding, trim_uid};
-use crate::vr::may_be_so_long;
+use crate::vr::{has_long_length, may_be_so_long};
 use dicom::core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom::core::{Tag, VR};
 use dicom::dictionary_std::StandardDataDictionary;
@@ -342,12 +342,6 @@ impl<R: Read + Seek> Elements<R> {
 /// The VR by which dicom-rs reads an implicitly encoded element.
 fn implicit_vr((group, element): (u16, u16)) -> VR {
     StandardDataDictionary.by_tag(Tag(group, element)).map_or(VR::UN, |entry| entry.vr().relaxed())
-}
-
-/// VRs with two reserved bytes and a length of four (PS3.5, table 7.1-1).
-fn has_long_length(vr: VR) -> bool {
-    use VR::*;
-    matches!(vr, OB | OD | OF | OL | OV | OW | SQ | SV | UC | UN | UR | UT | UV)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use dicom::parser::dataset::LazyDataToken;
 use dicom::parser::dataset::lazy_read::LazyDataSetReader;
 use dicom::transfer_syntax::TransferSyntaxRegistry;
 
-use crate::vr::may_be_so_long;
+use crate::vr::{has_long_length, may_be_so_long};
 
 /// Deepest nesting of sequences that is followed; Enhanced MR needs 5.
 const MAX_DEPTH: usize = 24;
@@ -130,12 +130,11 @@ fn check_meta(reader: &mut impl Read) -> Result<(), FileError> {
         reader.read_exact(&mut head).map_err(damaged)?;
         let [_, _, _, _, a, b, short @ ..] = head;
         let vr = VR::from_binary([a, b]).ok_or(FileError::Unreadable)?;
-        let (header, value) = match vr {
-            VR::OB | VR::OW | VR::UN | VR::UT | VR::UC | VR::UR => {
-                reader.read_exact(&mut length).map_err(damaged)?;
-                (12, u64::from(u32::from_le_bytes(length)))
-            }
-            _ => (8, u64::from(u16::from_le_bytes(short))),
+        let (header, value) = if has_long_length(vr) {
+            reader.read_exact(&mut length).map_err(damaged)?;
+            (12, u64::from(u32::from_le_bytes(length)))
+        } else {
+            (8, u64::from(u16::from_le_bytes(short)))
         };
         let rest = left.checked_sub(header + value).filter(|_| may_be_so_long(vr, value));
         left = rest.ok_or(FileError::Unreadable)?;
