@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::tls::Tls;
-use crate::{bundles, deliver, modic, pacs, page, receive, segment, storage, study};
+use crate::{audit, bundles, deliver, modic, pacs, page, receive, segment, storage, study};
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +100,9 @@ pub struct Config {
     /// What is kept, and for how long.
     #[serde(default)]
     pub storage: storage::Config,
+    /// Audit messages.
+    #[serde(default)]
+    pub audit: audit::Config,
     /// The worker between receiving and delivering.
     #[serde(default)]
     pub worker: WorkerConfig,
@@ -161,6 +164,7 @@ impl Config {
             pacs: pacs::Config::default(),
             page: page::Config::default(),
             storage: storage::Config::default(),
+            audit: audit::Config::default(),
             mqtt: deliver::Config::default(),
             worker: WorkerConfig::default(),
         }

@@ -89,31 +89,3 @@ fn written(bytes: &[u8]) -> (TempDir, PathBuf) {
     std::fs::write(&path, bytes).expect("the disk works");
     (folder, path)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_fuzzers_were_given_and_found_is_survived() {
-        let corpora = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus");
-        type Target = (&'static str, fn(&[u8]));
-        let targets: [Target; 7] = [
-            ("association", association),
-            ("configuration", configuration),
-            ("data_set", data_set),
-            ("exam", exam),
-            ("file", file),
-            ("package", package),
-            ("request", request),
-        ];
-        for (target, run) in targets {
-            let inputs = std::fs::read_dir(corpora.join(target)).unwrap();
-            let inputs: Vec<_> = inputs.map(|input| input.unwrap().path()).collect();
-            assert!(!inputs.is_empty(), "{target}");
-            for input in inputs {
-                run(&std::fs::read(&input).unwrap());
-            }
-        }
-    }
-}

@@ -6,6 +6,7 @@
 
 pub mod agreement;
 pub mod analysis;
+pub mod audit;
 pub mod broker;
 pub mod bundles;
 pub mod cli;

@@ -26,6 +26,7 @@ mod requests;
 mod service_manager;
 mod small_disk;
 mod support;
+mod syslog;
 mod telegraf;
 
 pub use brokers::{Client, ShippedBroker, shipped_settings};
@@ -50,4 +51,5 @@ pub use requests::{answers, ask, end_of};
 pub use service_manager::ServiceManager;
 pub use small_disk::SmallDisk;
 pub use support::support_bundle;
+pub use syslog::Syslog;
 pub use telegraf::as_telegraf_would;

@@ -38,7 +38,8 @@ impl Appliance {
         let text = format!(
             "state_dir = \"/var/lib/modicd\"\n[receive]\n{receive}\n\
              [worker]\nquiet_period_s = 0.8\nanalyse_when_whole = false\nclock_wait_s = 0\n{worker}\n\
-             [mqtt]\nhost = \"127.0.0.1\"\nport = {}\nbackoff_max_s = 1\n",
+             [mqtt]\nhost = \"127.0.0.1\"\nport = {}\nbackoff_max_s = 1\n\
+             [audit]\nsocket = \"/dev/log\"\n",
             self.broker.port
         );
         std::fs::write(self.machine.root.path("/etc/modicd/modicd.toml"), text).unwrap();
@@ -86,6 +87,12 @@ fn systemd_starts_reloads_restarts_and_stops_it_and_no_exam_is_lost() {
     appliance.subscriber.wait_for("/availability", 1, LIMIT);
     appliance.send(51);
     appliance.wait_for_completed(1);
+
+    // journald has the audit messages, from inside the sandbox.
+    eventually(LIMIT, "an audit message of the exam", || {
+        let messages = machine.expect("journalctl -t modicd-audit -o cat");
+        messages.contains("DICOM Instances Transferred").then_some(())
+    });
 
     // A bad one is refused, and the former goes on.
     appliance.configure("ae_titel = \"OTHER\"", "");

@@ -331,6 +331,7 @@ fn set_aside(path: &Path) -> Result<(), FileError> {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
     use serde_json::Map;
 
     use super::*;
@@ -368,6 +369,82 @@ mod tests {
         assert_eq!(waiting(&outbox), [(2, "b".into()), (3, "c".into()), (4, "d".into())]);
         let one = outbox.pending_after(2, 1).unwrap();
         assert_eq!((one.len(), one[0].0), (1, 3));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// Of one of a few events, so that some wait already.
+        Enqueue(u8),
+        /// Of the message at this place among those ever taken.
+        Acknowledge(prop::sample::Index),
+        /// As after a crash, with what it may leave.
+        Reopen,
+        /// A file is damaged.
+        Damage(prop::sample::Index),
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            5 => (0..8u8).prop_map(Step::Enqueue),
+            4 => any::<prop::sample::Index>().prop_map(Step::Acknowledge),
+            2 => Just(Step::Reopen),
+            1 => any::<prop::sample::Index>().prop_map(Step::Damage),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Against a list in memory.
+        #[test]
+        fn what_waits_is_what_was_taken_and_not_acknowledged(
+            steps in prop::collection::vec(any_step(), 0..60),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let limits = Limits { max_messages: 6, ..LIMITS };
+            let mut outbox = Outbox::open(dir.path(), limits).unwrap();
+            let (mut expected, mut newest) = (Vec::<(Seq, String)>::new(), 0);
+            for step in steps {
+                match step {
+                    Step::Enqueue(event) => {
+                        let event = event.to_string();
+                        let waits = expected.iter().find(|(_, id)| *id == event).map(|(seq, _)| *seq);
+                        match (waits, outbox.enqueue(&message(&event))) {
+                            (Some(seq), taken) => prop_assert_eq!(taken.unwrap(), seq),
+                            (None, Ok(seq)) => {
+                                prop_assert_eq!(seq, newest + 1, "numbers go up one by one");
+                                newest = seq;
+                                expected.push((seq, event));
+                            }
+                            (None, refused) => {
+                                let is_full = matches!(refused, Err(OutboxError::Full { .. }));
+                                prop_assert!(is_full);
+                                prop_assert_eq!(expected.len(), limits.max_messages);
+                            }
+                        }
+                    }
+                    Step::Acknowledge(which) if newest > 0 => {
+                        let seq = which.index(newest as usize) as Seq + 1;
+                        outbox.acknowledge(seq).unwrap();
+                        expected.retain(|(other, _)| *other != seq);
+                    }
+                    Step::Damage(which) if !expected.is_empty() => {
+                        let (seq, _) = expected.remove(which.index(expected.len()));
+                        fs::write(outbox.path(seq, MESSAGE), [0; 40]).unwrap();
+                        // It is noticed when it is read next.
+                        waiting(&outbox);
+                    }
+                    Step::Reopen => {
+                        fs::write(dir.path().join(format!("{TEMPORARY_PREFIX}x")), b"{").unwrap();
+                        drop(outbox);
+                        outbox = Outbox::open(dir.path(), limits).unwrap();
+                    }
+                    Step::Acknowledge(_) | Step::Damage(_) => {}
+                }
+                prop_assert_eq!(&waiting(&outbox), &expected);
+                prop_assert_eq!((outbox.newest(), outbox.len()), (newest, expected.len()));
+            }
+        }
     }
 
     #[test]

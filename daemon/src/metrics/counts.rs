@@ -114,6 +114,8 @@ pub struct Counts {
     pub(super) pacs_failures: Family<PacsFailure, Counter>,
     pub(super) storage: Family<ByContent, Gauge>,
     pub(super) storage_removals: Family<ByPart, Counter>,
+    pub(crate) audit_messages: Counter,
+    pub(crate) audit_messages_lost: Counter,
 }
 
 impl Default for Counts {
@@ -143,6 +145,8 @@ impl Default for Counts {
             pacs_failures: Family::default(),
             storage: Family::default(),
             storage_removals: Family::default(),
+            audit_messages: Counter::default(),
+            audit_messages_lost: Counter::default(),
         };
         for part in Part::ALL {
             drop(counts.storage_removals.get_or_create(&ByPart { part: part.as_str() }));

@@ -45,6 +45,12 @@ impl Counts {
             "Studies removed, wholly or their instances alone",
             c.storage_removals,
         );
+        to.register("audit_messages", "Audit messages that syslog took", c.audit_messages);
+        to.register(
+            "audit_messages_lost",
+            "Audit messages that syslog never took",
+            c.audit_messages_lost,
+        );
         to.register_with_unit(
             "storage",
             "What instances and results take on the disk",

@@ -121,6 +121,8 @@ impl Composition {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -160,6 +162,40 @@ mod tests {
         signals.extend([[0.95, 1.5], [1.1, 1.4]]);
         let kinds = type_voxels(&signals, &[true; 14], &Config::default());
         assert_eq!(kinds[12..], [ModicType::Type1, ModicType::Type2]);
+    }
+
+    proptest! {
+        /// Whatever the voxels: types follow from the rule alone, at most two, in any order of the voxels.
+        #[test]
+        fn a_finding_has_two_types_at_most_and_the_order_of_its_voxels_is_nothing_to_it(
+            voxels in prop::collection::vec((0.0..2.5f32, 0.0..2.5f32, any::<bool>()), 1..200)
+                .prop_flat_map(|voxels| (Just(voxels.clone()), Just(voxels).prop_shuffle())),
+        ) {
+            let config = Config::default();
+            let typed = |voxels: &[(f32, f32, bool)]| {
+                let signals: Vec<Signal> = voxels.iter().map(|(t1, t2, _)| [*t1, *t2]).collect();
+                let inside: Vec<bool> = voxels.iter().map(|(.., inside)| *inside).collect();
+                type_voxels(&signals, &inside, &config)
+            };
+            let kinds = typed(&voxels.0);
+            let present = |kind: &ModicType| kinds.contains(kind);
+            let typed_kinds = ModicType::ALL[..3].iter().filter(|kind| present(kind)).count();
+            prop_assert!(typed_kinds <= 2, "{kinds:?}");
+            // With one type, a voxel has it exactly if the rule says so.
+            if typed_kinds < 2 && present(&ModicType::Indeterminate) {
+                for ((t1, t2, _), kind) in voxels.0.iter().zip(&kinds) {
+                    let ruled = voxel_type(*t1, *t2, &config);
+                    prop_assert!(*kind == ruled || *kind == ModicType::Indeterminate);
+                }
+            }
+            let composition = Composition::of(kinds.iter().copied());
+            let Composition { type_1, type_2, type_3, indeterminate } = composition;
+            prop_assert!((type_1 + type_2 + type_3 + indeterminate - 100.0).abs() < 1e-3);
+            let patterns = ["1", "2", "3", "1-2", "2-1", "1-3", "3-1", "2-3", "3-2", "indeterminate"];
+            prop_assert!(patterns.contains(&composition.pattern(&config).as_str()));
+            let shuffled = Composition::of(typed(&voxels.1).into_iter());
+            prop_assert_eq!(shuffled.pattern(&config), composition.pattern(&config));
+        }
     }
 
     #[test]

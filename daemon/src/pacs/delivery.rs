@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::sop_uids;
 use super::queue::{Job, Queue, Transaction};
 use super::{Config, Connection, Destination, SendError};
+use crate::audit::{Auditor, Event};
 use crate::domain::{StudyRef, derived_uid};
 use crate::metrics::Counts;
 use crate::receive::{CommitmentReport, CommitmentSink, SinkError};
@@ -29,6 +30,7 @@ struct Outlet {
     results: ResultStore,
     filled: Notify,
     counts: Counts,
+    auditor: Auditor,
 }
 
 /// What waits for a destination.
@@ -74,14 +76,15 @@ impl Pacs {
         destinations: &Config,
         results: &ResultStore,
         counts: &Counts,
+        auditor: &Auditor,
     ) -> Result<Pacs, PacsError> {
         let outlet = |destination: &Destination| {
             check_files(destination)?;
             let queue = Queue::open(state_dir.join("pacs").join(&destination.name))?;
             counts.expect_pacs(&destination.name, &SendError::REASONS);
             let (destination, results) = (destination.clone(), results.clone());
-            let (filled, counts) = (Notify::new(), counts.clone());
-            Ok(Arc::new(Outlet { destination, queue, results, filled, counts }))
+            let (filled, counts, auditor) = (Notify::new(), counts.clone(), auditor.clone());
+            Ok(Arc::new(Outlet { destination, queue, results, filled, counts, auditor }))
         };
         let outlets = destinations.iter().map(outlet).collect::<Result<_, PacsError>>()?;
         Ok(Pacs { outlets })
@@ -217,32 +220,13 @@ impl Outlet {
                 return false;
             }
         };
-        let mut all_sent = true;
-        for (job, file) in waiting.iter().zip(&files) {
-            if stop.is_cancelled() {
-                return false;
-            }
-            let Job { study_ref, revision, object } = job;
-            let object = object.as_str();
-            match connection.store(file) {
-                Ok(()) => {
-                    tracing::info!(destination, %study_ref, revision, object, "An object was sent.");
-                    self.counts.pacs_sent(destination);
-                    if let Err(error) = self.sent(job) {
-                        tracing::error!(destination, error = %error, "The queue can't be written.");
-                        return false;
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(destination, %study_ref, revision, object, error = %error, "An object waits.");
-                    self.counts.pacs_failed(destination, error.reason());
-                    all_sent = false;
-                    if !error.is_of_the_object() {
-                        return false;
-                    }
-                }
-            }
+        let mut sent = BTreeMap::new();
+        let outcome = self.send(&mut connection, waiting.iter().zip(&files), stop, &mut sent);
+        for (study, objects) in sent {
+            let destination = destination.clone();
+            self.auditor.note(&Event::Sent { destination, study, objects });
         }
+        let Some(mut all_sent) = outcome else { return false };
         if let Some(limit) = self.destination.commitment_timeout()
             && let Err(error) = self.ask(&mut connection, limit)
         {
@@ -252,6 +236,46 @@ impl Outlet {
         }
         connection.close();
         all_sent
+    }
+
+    /// Sends one object after the other and counts each study's; whether all were sent. `None` when there is no use in going
+    /// on with this connection.
+    fn send<'a>(
+        &self,
+        connection: &mut Connection,
+        waiting: impl Iterator<Item = (&'a Job, &'a PathBuf)>,
+        stop: &CancellationToken,
+        sent: &mut BTreeMap<StudyRef, u64>,
+    ) -> Option<bool> {
+        let destination = &self.destination.name;
+        let mut all_sent = true;
+        for (job, file) in waiting {
+            if stop.is_cancelled() {
+                return None;
+            }
+            let Job { study_ref, revision, object } = job;
+            let object = object.as_str();
+            match connection.store(file) {
+                Ok(()) => {
+                    tracing::info!(destination, %study_ref, revision, object, "An object was sent.");
+                    self.counts.pacs_sent(destination);
+                    *sent.entry(study_ref.clone()).or_default() += 1;
+                    if let Err(error) = self.sent(job) {
+                        tracing::error!(destination, error = %error, "The queue can't be written.");
+                        return None;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(destination, %study_ref, revision, object, error = %error, "An object waits.");
+                    self.counts.pacs_failed(destination, error.reason());
+                    all_sent = false;
+                    if !error.is_of_the_object() {
+                        return None;
+                    }
+                }
+            }
+        }
+        Some(all_sent)
     }
 
     /// What is to be sent, and what is to be asked commitment for.

@@ -19,6 +19,7 @@ use subtle::ConstantTimeEq;
 use super::cookie::Cookie;
 use super::guesses::Guesses;
 use super::shared::Shared;
+use crate::audit::{Auditor, Event};
 
 /// The page loads nothing from anywhere else, is nobody's frame, and runs no script and no style but its own files. The
 /// viewer's images are data it holds itself.
@@ -34,6 +35,7 @@ pub(super) struct Access {
     token: String,
     cookie: Cookie,
     guesses: Guesses,
+    auditor: Auditor,
 }
 
 /// Why a token was not taken.
@@ -56,8 +58,8 @@ impl IntoResponse for Refusal {
 }
 
 impl Access {
-    pub fn new(token: String, cookie: Cookie) -> Access {
-        Access { token, cookie, guesses: Guesses::default() }
+    pub fn new(token: String, cookie: Cookie, auditor: Auditor) -> Access {
+        Access { token, cookie, guesses: Guesses::default(), auditor }
     }
 
     fn check(&self, token: &str, Peer(address): Peer) -> Result<(), Refusal> {
@@ -71,6 +73,7 @@ impl Access {
         }
         self.guesses.wrong(address, now);
         tracing::warn!(peer = %address, "A wrong token for the page was refused.");
+        self.auditor.note(&Event::SignedIn { address, right: false });
         Err(Refusal::Wrong)
     }
 }
@@ -123,6 +126,7 @@ pub(super) async fn sign_in(
 ) -> Response {
     match shared.access.check(token.trim(), peer) {
         Ok(()) => {
+            shared.access.auditor.note(&Event::SignedIn { address: peer.0, right: true });
             (StatusCode::NO_CONTENT, [(SET_COOKIE, shared.access.cookie.set())]).into_response()
         }
         Err(refusal) => refusal.into_response(),

@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use axum::extract::{Path as Parameters, State};
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::access::Peer;
 use super::answer::{Failure, blocking};
 use super::exams::Exam;
 use super::files::{self, Download};
 use super::shared::Shared;
 use super::words::{self, Explained};
+use crate::audit::Event;
 use crate::domain::{ModicType, StudyRef};
 use crate::report::{SCENE_FILE, T1_FILE, T2_FILE, colour};
 
@@ -77,12 +79,15 @@ async fn exam(
 
 async fn details(
     State(shared): State<Arc<Shared>>,
+    Extension(Peer(address)): Extension<Peer>,
     Parameters((study_ref, revision)): Parameters<(StudyRef, u32)>,
 ) -> Result<Json<Details>, Failure> {
     blocking(move || {
         let results = shared.sources.results.revisions(&study_ref)?;
         let result = results.iter().find(|r| r.revision == revision).ok_or(Failure::NotFound)?;
         let document: Value = serde_json::from_slice(&result.finding()?)?;
+        let study = study_ref.clone();
+        shared.sources.auditor.note(&Event::Opened { address, reader: None, study });
         let codes = |list: &str, key: Option<&str>, explain: fn(&str) -> Explained| {
             let list = document[list].as_array().into_iter().flatten();
             let codes = list.filter_map(|item| key.map_or(item, |key| &item[key]).as_str());

@@ -17,10 +17,12 @@ use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::access::Peer;
 use super::exam::Type;
 use super::files;
 use super::shared::Shared;
 use crate::agreement::{Grade, Session};
+use crate::audit::Event;
 use crate::domain::{ModicType, StudyRef};
 use crate::reading::{ENDPLATES, Name, Reader, ReadingError, ReadingList, Standing};
 use crate::report::{FINDING_FILE, MAP_FILE, SCENE_FILE, T1_FILE, T2_FILE};
@@ -167,11 +169,14 @@ struct Exam {
 
 async fn exam(
     State(shared): State<Arc<Shared>>,
+    Extension(Peer(address)): Extension<Peer>,
     Extension(seat): Extension<Seat>,
     Path((_, study_ref, session)): Address,
 ) -> Result<Json<Exam>, Refusal> {
     blocking(move || {
         let folder = shared.open_to(&seat, &study_ref, session)?;
+        let reader = Some(seat.reader.name.to_string());
+        shared.sources.auditor.note(&Event::Opened { address, reader, study: study_ref });
         let read = |name: &str| -> Result<Value, ReadingError> {
             let bytes = std::fs::read(folder.join(name)).map_err(anyhow::Error::from)?;
             Ok(serde_json::from_slice(&bytes)?)

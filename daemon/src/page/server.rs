@@ -96,9 +96,9 @@ impl Server {
         let address = listener.local_addr().map_err(failed)?;
         let cookie = Cookie::new(key, &token, address.port(), tls.is_some());
         let shared = Arc::new(Shared {
+            access: Access::new(token.clone(), cookie, sources.auditor.clone()),
             sources,
             summaries: Default::default(),
-            access: Access::new(token.clone(), cookie),
             loopback: address.ip().is_loopback(),
             shutdown: CancellationToken::new(),
         });

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
 use super::summaries::Summaries;
+use crate::audit::Auditor;
 use crate::deliver::Outbox;
 use crate::deliver::payload::{Health, Info, Metrics};
 use crate::metrics::Exporter;
@@ -32,6 +33,8 @@ pub(crate) struct Sources {
     pub health: watch::Receiver<Health>,
     /// What it counted.
     pub metrics: watch::Receiver<Metrics>,
+    /// Takes note of who looks.
+    pub auditor: Auditor,
     /// The same and more for Prometheus.
     pub exporter: Arc<Exporter>,
 }

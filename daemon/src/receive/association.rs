@@ -1,6 +1,7 @@
 //! One association, from its request to its end.
 
 use super::access;
+use super::arrivals::{Arrivals, Tally};
 use super::command::{Command, Operation, Status};
 use super::commitment::{CommitmentReport, MAX_REPORT_BYTES};
 use super::config::Config;
@@ -11,9 +12,10 @@ use super::refusal::{Origin, Reason, Refusal, RefusedInstances};
 use super::rejection::Rejection;
 use super::sink::CommitmentSink;
 use super::sop::TransferSyntax;
-use super::spool::{Change, Claim};
+use super::spool::Claim;
 use super::transport::{PduStream, TLS_HANDSHAKE, TransportError, abort};
 use super::upload::{Destination, Upload};
+use crate::audit::{Auditor, Event as AuditEvent};
 use crate::domain::AeTitle;
 use crate::metrics::Counts;
 use dicom_ul::pdu::{AbortRQServiceProviderReason, AssociationRQ, PDataValue, PDataValueType, Pdu};
@@ -40,6 +42,7 @@ pub(super) struct Shared {
     /// One permit per association; taken when its request is known, so that silent connections hold none.
     pub(super) associations: Semaphore,
     pub(super) counts: Counts,
+    pub(super) auditor: Auditor,
 }
 
 /// How an association ended, other than by release.
@@ -126,8 +129,8 @@ pub(super) async fn run(
         Ok(agreed) => agreed,
         Err(rejection) => {
             let reason = rejection.code();
-            shared.counts.association_rejected(reason);
             warn!(%peer, calling_ae = calling, reason, "An association was rejected.");
+            rejected(&shared, peer, calling_ae, reason);
             return stream.finish(Some(rejection.answer().into())).await;
         }
     };
@@ -142,20 +145,23 @@ pub(super) async fn run(
         () = sleep(shared.config.association_timeout()) => Err(Ended::TooLong),
         () = stop.cancelled() => Err(Ended::Stopping),
     };
-    let Session { stream, tally, .. } = session;
-    let refused = tally.refused.values().sum::<u64>();
+    let Session { stream, received, refused: refused_by_reason, .. } = session;
+    let refused = refused_by_reason.values().sum::<u64>();
+    let Arrivals { new, replaced, unchanged } = received.sum();
     let elapsed_s = started.elapsed().as_secs_f32();
     match &ended {
         Ok(()) => info!(
-            %peer, calling_ae = calling, new = tally.new, replaced = tally.replaced,
-            unchanged = tally.unchanged, refused, elapsed_s, "An association was released."
+            %peer, calling_ae = calling, new, replaced, unchanged, refused, elapsed_s,
+            "An association was released."
         ),
         Err(why) => warn!(
-            %peer, calling_ae = calling, new = tally.new, replaced = tally.replaced,
-            unchanged = tally.unchanged, refused, elapsed_s, %why, "An association broke off."
+            %peer, calling_ae = calling, new, replaced, unchanged, refused, elapsed_s, %why,
+            "An association broke off."
         ),
     }
-    report_refused(&shared, Origin::Association { peer, calling_ae }, tally.refused).await;
+    let origin = Origin::Association { peer, calling_ae };
+    received.audit(&origin, &shared.auditor);
+    report_refused(&shared, origin, refused_by_reason).await;
     let last = match ended {
         Ok(()) => Some(Pdu::ReleaseRP),
         Err(why) => why.last_pdu(),
@@ -189,8 +195,13 @@ fn agree<'a>(
 /// A connection that was turned away before an association was asked for.
 pub(super) fn turned_away(shared: &Shared, peer: IpAddr, rejection: Rejection, why: &dyn Display) {
     let reason = rejection.code();
-    shared.counts.association_rejected(reason);
     warn!(%peer, reason, %why, "A connection was turned away.");
+    rejected(shared, peer, None, reason);
+}
+
+fn rejected(shared: &Shared, peer: IpAddr, calling_ae: Option<AeTitle>, reason: &'static str) {
+    shared.counts.association_rejected(reason);
+    shared.auditor.note(&AuditEvent::TurnedAway { peer, calling_ae, reason });
 }
 
 /// Makes a connection ready for PDUs: shakes hands where there is TLS, and tells the names in the peer's certificate. Who
@@ -228,15 +239,6 @@ async fn report_refused(shared: &Shared, origin: Origin, counts: BTreeMap<Reason
     if reported.is_err() {
         warn!("The refused instances could not be reported.");
     }
-}
-
-/// What came of an association's instances.
-#[derive(Default)]
-struct Tally {
-    new: u64,
-    replaced: u64,
-    unchanged: u64,
-    refused: BTreeMap<Reason, u64>,
 }
 
 /// A request whose data set is being received.
@@ -303,7 +305,8 @@ struct Session<'a> {
     assembler: Assembler,
     /// The request of the current message, with the context it came on.
     receiving: Option<(u8, Receiving)>,
-    tally: Tally,
+    received: Tally,
+    refused: BTreeMap<Reason, u64>,
 }
 
 impl<'a> Session<'a> {
@@ -320,7 +323,8 @@ impl<'a> Session<'a> {
             peer_max_pdu,
             assembler: Assembler::default(),
             receiving: None,
-            tally: Tally::default(),
+            received: Tally::default(),
+            refused: BTreeMap::new(),
         }
     }
 
@@ -405,11 +409,7 @@ impl<'a> Session<'a> {
                 Ok(stored) => {
                     let study_ref = &stored.study_ref;
                     debug!(%study_ref, change = ?stored.change, "An instance was stored.");
-                    *match stored.change {
-                        Change::New => &mut self.tally.new,
-                        Change::Replaced => &mut self.tally.replaced,
-                        Change::Unchanged => &mut self.tally.unchanged,
-                    } += 1;
+                    self.received.count(&stored);
                     (command, Answer::Status(Status::SUCCESS))
                 }
                 Err(refusal) => {
@@ -421,7 +421,7 @@ impl<'a> Session<'a> {
         let response = match answer {
             Answer::Status(status) => command.response(status, None),
             Answer::Refused(reason) => {
-                *self.tally.refused.entry(reason).or_default() += 1;
+                *self.refused.entry(reason).or_default() += 1;
                 command.response(reason.status(), Some(reason.code()))
             }
         };

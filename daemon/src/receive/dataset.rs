@@ -216,13 +216,7 @@ impl<R: Read + Seek> Elements<R> {
             // a sequence of unknown tag, implicitly encoded whatever surrounds it (PS3.5, 6.2.2)
             VR::UN if undefined => self.items(Encoding::ImplicitLittleEndian, limit, true, depth),
             VR::OB | VR::OW if undefined => self.fragments(limit),
-            vr => {
-                let length = header.defined_length()?;
-                if !may_be_so_long(vr, length) {
-                    return Err(Reason::Malformed.into());
-                }
-                self.skip(length, limit)
-            }
+            _ => self.skip(header.defined_length()?, limit),
         }
     }
 
@@ -307,6 +301,9 @@ impl<R: Read + Seek> Elements<R> {
                 }
             }
         };
+        if length != UNDEFINED_LENGTH && !may_be_so_long(vr, length.into()) {
+            return Err(Reason::Malformed.into());
+        }
         Ok(Header { tag, vr, length })
     }
 
@@ -437,6 +434,12 @@ mod tests {
         set[6] = 4;
         set.splice(10..10, [0, 0]);
         assert!(explicit(&set).is_ok());
+
+        // Where a UID is looked for, too.
+        let mut set = Sample::default().explicit();
+        let study = set.windows(6).position(|w| w == [0x20, 0, 0x0d, 0, b'U', b'I']).unwrap();
+        set.splice(study + 4..study + 6, *b"FD");
+        assert_eq!(explicit(&set), Err(Reason::Malformed));
     }
 
     #[test]

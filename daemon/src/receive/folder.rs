@@ -5,11 +5,13 @@
 //! Symbolic links and anything that isn't a regular file are left alone, as are names that begin with a dot,
 //! which copying tools give to unfinished files.
 
+use super::arrivals::Tally;
 use super::config::Config;
 use super::refusal::{Origin, Reason, Refusal, RefusedInstances};
 use super::spool::StoredInstance;
 use super::upload::Destination;
 use super::{InstanceSink, InstanceStore};
+use crate::audit::Auditor;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, DirEntry};
 use std::io;
@@ -31,11 +33,12 @@ pub async fn watch_folder(
     config: &Config,
     store: Arc<InstanceStore>,
     sink: Arc<dyn InstanceSink>,
+    auditor: Auditor,
     shutdown: CancellationToken,
 ) {
     let Some(folder) = config.watch_folder.clone() else { return };
     info!(folder = %folder.display(), "A folder is watched.");
-    let mut watcher = FolderWatcher::new(folder, store, sink);
+    let mut watcher = FolderWatcher::new(folder, store, sink, auditor);
     let mut ticks = interval(config.watch_interval());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -70,6 +73,7 @@ type Look = (u64, SystemTime);
 pub struct FolderWatcher {
     folder: PathBuf,
     destination: Destination,
+    auditor: Auditor,
     /// The files of the last scan; no longer than [`MAX_FILES`].
     seen: HashMap<PathBuf, Look>,
 }
@@ -80,8 +84,10 @@ impl FolderWatcher {
         folder: PathBuf,
         store: Arc<InstanceStore>,
         sink: Arc<dyn InstanceSink>,
+        auditor: Auditor,
     ) -> FolderWatcher {
-        FolderWatcher { folder, destination: Destination { store, sink }, seen: HashMap::new() }
+        let destination = Destination { store, sink };
+        FolderWatcher { folder, destination, auditor, seen: HashMap::new() }
     }
 
     /// One scan: takes the files that look as they did in the last one, until `stop` says so. Files that
@@ -92,7 +98,8 @@ impl FolderWatcher {
     pub fn scan(&mut self, stop: &dyn Fn() -> bool) -> io::Result<()> {
         let refused_folder = self.folder.join(REFUSED);
         let before = std::mem::take(&mut self.seen);
-        let mut counts = BTreeMap::new();
+        let origin = Origin::Folder(self.folder.clone());
+        let (mut taken, mut counts) = (Tally::default(), BTreeMap::new());
         for path in regular_files_except(&self.folder, Some(&refused_folder))? {
             if stop() {
                 break;
@@ -107,7 +114,10 @@ impl FolderWatcher {
                 continue;
             }
             match self.take(&path) {
-                Ok(stored) => debug!(study_ref = %stored.study_ref, "A file was taken in."),
+                Ok(stored) => {
+                    debug!(study_ref = %stored.study_ref, "A file was taken in.");
+                    taken.count(&stored);
+                }
                 Err(refusal) if refusal.reason.is_transient() => {
                     let reason = refusal.reason.code();
                     warn!(reason, cause = refusal.cause(), "A file waits for the next scan.");
@@ -126,8 +136,8 @@ impl FolderWatcher {
                 }
             }
         }
+        taken.audit(&origin, &self.auditor);
         if !counts.is_empty() {
-            let origin = Origin::Folder(self.folder.clone());
             let refused = RefusedInstances { origin, counts };
             warn!(refused = refused.total(), "Files of the watched folder were refused.");
             self.destination.sink.refused(&refused);
@@ -218,7 +228,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (root, store) = scratch_store();
         let sink = Arc::new(RecordingSink::default());
-        let watcher = FolderWatcher::new(folder.path().to_owned(), store, sink.clone());
+        let watcher =
+            FolderWatcher::new(folder.path().to_owned(), store, sink.clone(), Auditor::default());
         Fixture { folder, _root: root, sink, watcher }
     }
 

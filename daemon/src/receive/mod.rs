@@ -18,6 +18,7 @@
 //! any other data of a patient to a log.
 
 mod access;
+mod arrivals;
 mod association;
 mod command;
 mod commitment;
@@ -43,6 +44,7 @@ mod upload;
 mod testing;
 
 pub use access::{InvalidNetwork, Network, Peer};
+pub use arrivals::Arrivals;
 pub use commitment::CommitmentReport;
 pub use config::{Config, ConfigError, Tls};
 pub use file_meta::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};

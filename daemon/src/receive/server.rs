@@ -8,6 +8,7 @@ use super::rejection::Rejection;
 use super::sink::{CommitmentSink, InstanceSink};
 use super::spool::InstanceStore;
 use super::upload::Destination;
+use crate::audit::Auditor;
 use crate::metrics::Counts;
 use crate::ports::{self, KeptPort};
 use crate::tls::TlsError;
@@ -67,6 +68,7 @@ impl Server {
         sink: Arc<dyn InstanceSink>,
         commitments: Option<Arc<dyn CommitmentSink>>,
         counts: Counts,
+        auditor: Auditor,
         former: Option<&mut KeptPort>,
     ) -> Result<Server, ServeError> {
         let address = config.bind;
@@ -81,6 +83,7 @@ impl Server {
             destination: Destination { store, sink },
             commitments,
             counts,
+            auditor,
             config,
         };
         Ok(Server { listener, local_addr, limits, shared: Arc::new(shared) })

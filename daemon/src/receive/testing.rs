@@ -4,6 +4,7 @@
 use super::sink::{CommitmentSink, InstanceSink, SinkError};
 use super::spool::{InstanceStore, StoredInstance};
 use super::{RefusedInstances, Server};
+use crate::audit::Auditor;
 use crate::metrics::Counts;
 use crate::receive::{CommitmentReport, Config};
 use dicom_ul::pdu::{
@@ -201,6 +202,7 @@ impl TestServer {
             sink.clone(),
             Some(sink.clone()),
             counts.clone(),
+            Auditor::default(),
             None,
         )
         .await

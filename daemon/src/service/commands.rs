@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{Auditor, Event};
 use crate::bundles::{self, UpdateError};
 use crate::config::Config;
 use crate::deliver::commands::{
@@ -31,6 +32,7 @@ pub struct Executor {
     pub bundles: Arc<bundles::Store>,
     pub desk: Arc<Desk>,
     pub waiting: mpsc::Receiver<Command>,
+    pub auditor: Auditor,
 }
 
 impl Executor {
@@ -45,6 +47,7 @@ impl Executor {
             let Some(command) = command else { return };
             let (config, index) = (self.config.clone(), self.index.clone());
             let (desk, bundles) = (Arc::clone(&self.desk), Arc::clone(&self.bundles));
+            let auditor = self.auditor.clone();
             let done = tokio::task::spawn_blocking(move || {
                 desk.answer(&command, CommandState::Running, None, Vec::new())?;
                 let (state, reason, checks) =
@@ -52,6 +55,8 @@ impl Executor {
                         Ok(checks) => (CommandState::Succeeded, None, checks),
                         Err((reason, checks)) => (CommandState::Failed, Some(reason), checks),
                     };
+                let well = reason.is_none();
+                auditor.note(&Event::Commanded { command: command.kind, well });
                 desk.answer(&command, state, reason, checks)
             });
             let is_over = async {

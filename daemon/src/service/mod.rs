@@ -31,6 +31,7 @@ use anyhow::Context;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{self, Auditor, Author, Event};
 use crate::bundles;
 use crate::config::Config;
 use crate::deliver::commands::Desk;
@@ -69,6 +70,8 @@ pub struct Service {
     exporter: Arc<Exporter>,
     status: status::Writer,
     counts: Counts,
+    auditor: Auditor,
+    syslog: Option<audit::Socket>,
     config_refused: Arc<AtomicBool>,
 }
 
@@ -97,7 +100,9 @@ impl Service {
             tokio::task::spawn_blocking(move || open(&prepared, kept).map(|p| (p, prepared)))
                 .await
                 .context("opening the state folder ended in a panic")??;
-        let Parts { key, store, index, results, outbox, pacs, bundles, networks, counts } = parts;
+        let Parts { key, store, index, results, outbox, pacs, bundles, networks, counts, .. } =
+            parts;
+        let (auditor, syslog) = (parts.auditor, parts.syslog);
 
         let identity = Identity::new(&config.mqtt.device, config.mqtt.time_precision);
         let topics = config.mqtt.topics()?;
@@ -135,6 +140,7 @@ impl Service {
             health: health.clone(),
             metrics: exporter.subscribe(),
             exporter: Arc::clone(&exporter),
+            auditor: auditor.clone(),
         };
         let keeper = Keeper::new(
             config.storage.clone(),
@@ -149,6 +155,7 @@ impl Service {
                 readings,
             },
             counts.clone(),
+            auditor.clone(),
         );
         let port = former.as_mut().map(|former| &mut former.page_port);
         let page = page::Server::bind(&config.page, &config.state_dir, &key, sources, port).await?;
@@ -167,8 +174,14 @@ impl Service {
         let desk = Arc::new(desk);
         let delivery = Delivery::new(&config.mqtt, identity, outbox, Arc::clone(&desk), feeds)?
             .counted_by(counts.clone());
-        let executor =
-            Executor { config: config.clone(), index: index.clone(), bundles, desk, waiting };
+        let executor = Executor {
+            config: config.clone(),
+            index: index.clone(),
+            bundles,
+            desk,
+            waiting,
+            auditor: auditor.clone(),
+        };
         let intake = Intake::new(index.clone(), Arc::clone(&announcer), counts.clone());
         let sink: Arc<dyn InstanceSink> = Arc::new(intake);
         let commitments = pacs.awaits_commitment().then(|| Arc::clone(&pacs) as _);
@@ -178,6 +191,7 @@ impl Service {
             Arc::clone(&sink),
             commitments,
             counts.clone(),
+            auditor.clone(),
             former.map(|former| &mut former.dicom_port),
         )
         .await?;
@@ -215,6 +229,10 @@ impl Service {
             reasons: Default::default(),
             keeper,
         };
+        auditor.note(&Event::Started);
+        if !is_first {
+            auditor.note(&Event::Reconfigured);
+        }
         Ok(Service {
             config,
             server,
@@ -228,6 +246,8 @@ impl Service {
             exporter,
             status,
             counts,
+            auditor,
+            syslog,
             config_refused,
         })
     }
@@ -272,6 +292,8 @@ impl Service {
             exporter,
             status,
             counts,
+            auditor,
+            syslog,
             config_refused: _,
         } = self;
         let handover = Handover {
@@ -283,10 +305,12 @@ impl Service {
         let pulses = vec![worker.pulse.clone(), delivery.pulse()];
         let receiving = shutdown.child_token();
         let delivering = CancellationToken::new();
+        let auditing = CancellationToken::new();
+        let syslog = syslog.map(|syslog| tokio::spawn(syslog.run(auditing.clone())));
         let server = tokio::spawn(server.run(receiving.clone()));
         let folder = tokio::spawn({
-            let receiving = receiving.clone();
-            async move { receive::watch_folder(&config.receive, store, sink, receiving).await }
+            let (receiving, auditor) = (receiving.clone(), auditor.clone());
+            async move { receive::watch_folder(&config.receive, store, sink, auditor, receiving).await }
         });
         let delivery = tokio::spawn(delivery.run(delivering.clone()));
         let pacs = tokio::spawn(pacs.run(delivering.clone()));
@@ -306,6 +330,11 @@ impl Service {
         pacs.await.context("delivery to the PACS ended in a panic")?;
         status.await.context("writing the status ended in a panic")?;
         watchdog.await.context("feeding the watchdog ended in a panic")?;
+        auditor.note(&Event::Stopped);
+        auditing.cancel();
+        if let Some(syslog) = syslog {
+            syslog.await.context("sending audit messages ended in a panic")?;
+        }
         tracing::info!("modicd has stopped.");
         worked.map(|()| handover)
     }
@@ -322,6 +351,8 @@ struct Parts {
     bundles: Arc<bundles::Store>,
     networks: Networks,
     counts: Counts,
+    auditor: Auditor,
+    syslog: Option<audit::Socket>,
 }
 
 /// `kept` was opened and compared with the files before.
@@ -341,11 +372,29 @@ fn open(config: &Config, kept: Option<(Index, Counts)>) -> anyhow::Result<Parts>
         None => (open_index(state, &store, &results)?, Counts::default()),
     };
     let outbox = Arc::new(Outbox::open(&state.join("outbox"), (&config.mqtt).into())?);
-    let pacs = Arc::new(Pacs::open(state, &config.pacs, &results, &counts)?);
+    let author = Author {
+        site: config.mqtt.site.clone(),
+        device: config.mqtt.device.clone(),
+        ae_title: config.receive.ae_title.clone(),
+    };
+    let (auditor, syslog) = audit::open(&config.audit, author, counts.clone());
+    let pacs = Arc::new(Pacs::open(state, &config.pacs, &results, &counts, &auditor)?);
     let bundles = Arc::new(bundles::Store::new(config)?);
     bundles.process_begins();
     let networks = Networks::load(config, Arc::clone(&bundles), counts.clone())?;
-    Ok(Parts { key, store, index, results, outbox, pacs, bundles, networks, counts })
+    Ok(Parts {
+        key,
+        store,
+        index,
+        results,
+        outbox,
+        pacs,
+        bundles,
+        networks,
+        counts,
+        auditor,
+        syslog,
+    })
 }
 
 /// Opens the index and makes it agree with the files.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::Config;
 use super::plan::{Kept, Plan, plan};
 use super::sizes::Sizes;
+use crate::audit::{Auditor, Event};
 use crate::deliver::{HealthReason, Outbox};
 use crate::domain::StudyRef;
 use crate::metrics::Counts;
@@ -75,6 +76,7 @@ pub struct Keeper {
     quiet_period: Duration,
     sources: Sources,
     counts: Counts,
+    auditor: Auditor,
     sizes: Sizes,
     /// When to look next; at once before the first look.
     next_look: Option<Instant>,
@@ -84,9 +86,15 @@ pub struct Keeper {
 
 impl Keeper {
     /// Nothing is looked at yet. A study that was quiet for `quiet_period` is no longer being received.
-    pub fn new(config: Config, quiet_period: Duration, sources: Sources, counts: Counts) -> Keeper {
+    pub fn new(
+        config: Config,
+        quiet_period: Duration,
+        sources: Sources,
+        counts: Counts,
+        auditor: Auditor,
+    ) -> Keeper {
         let (sizes, next_look, unmet) = (Sizes::default(), None, false);
-        Keeper { config, quiet_period, sources, counts, sizes, next_look, unmet }
+        Keeper { config, quiet_period, sources, counts, auditor, sizes, next_look, unmet }
     }
 
     /// Whether there is space enough to analyse a study and keep its result.
@@ -205,6 +213,7 @@ impl Keeper {
         };
         if went {
             self.counts.storage_removed(part);
+            self.auditor.note(&Event::Removed { study: study_ref.clone() });
             tracing::info!(%study_ref, part = part.as_str(), "A study was removed, wholly or in part, as [storage] says.");
         }
         Ok(went)

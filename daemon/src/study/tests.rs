@@ -1,8 +1,13 @@
 //! The stage's behaviours, on files.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use dicom::dictionary_std::tags;
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_pcg::Pcg64;
 
 use super::testing::{Synthetic, folder, headers_of, selection_of};
 use super::*;
@@ -203,6 +208,59 @@ fn more_slices_win_then_the_later_series() {
     let all = [later, longer, series(5, Synthetic::t1()), Synthetic::t2()];
     let pair = selection_of(&all).outcome.expect("taken");
     assert_eq!((pair.t1.number_in_study, pair.t2.number_in_study), (2, 3));
+}
+
+/// What scanners send beside a pair, each with a number of its own.
+fn protocol() -> Vec<Synthetic> {
+    let stir = Synthetic { tr_te: Some((4000.0, 60.0)), ..series(3, Synthetic::t2()) };
+    let axial = Synthetic {
+        row_cosines: [1.0, 0.0, 0.0],
+        column_cosines: [0.0, 1.0, 0.0],
+        step: [0.0, 0.0, 4.4],
+        ..series(7, Synthetic::t2())
+    };
+    vec![
+        Synthetic::t1(),
+        Synthetic::t2(),
+        stir.text(tags::SCANNING_SEQUENCE, "SE\\IR").text(tags::INVERSION_TIME, "160"),
+        series(4, Synthetic::t1()).text(tags::CONTRAST_BOLUS_AGENT, "GADOVIST"),
+        Synthetic { slices: 8, ..series(5, Synthetic::t1()) },
+        Synthetic { frame_of_reference: "1.2.3.10", ..series(6, Synthetic::t2()) },
+        axial,
+        series(8, Synthetic::t1()).text(tags::IMAGE_TYPE, "ORIGINAL\\PRIMARY\\LOCALIZER"),
+        Synthetic { pixel_spacing: [0.0, 0.0], ..series(9, Synthetic::t2()) },
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever a study holds, and in whatever order its files came.
+    #[test]
+    fn the_choice_follows_from_what_there_is_and_not_from_its_order(
+        chosen in prop::sample::subsequence(Vec::from_iter(0..9), 1..=9),
+        seed: u64,
+    ) {
+        let all = protocol();
+        let chosen: Vec<Synthetic> = chosen.into_iter().map(|n| all[n].clone()).collect();
+        let folder = folder();
+        let mut headers = headers_of(folder.path(), &chosen);
+        let config = Config::default();
+        let first = select(&headers, &config);
+        headers.slices.shuffle(&mut Pcg64::seed_from_u64(seed));
+        let second = select(&headers, &config);
+        prop_assert_eq!(format!("{:?}", first), format!("{:?}", second));
+        if let Ok(pair) = first.outcome {
+            prop_assert_eq!((pair.t1.weighting, pair.t2.weighting), (Weighting::T1, Weighting::T2));
+            let frames = pair.t1.slices.iter().chain(&pair.t2.slices).map(|s| &s.frame_of_reference_uid);
+            prop_assert_eq!(frames.collect::<BTreeSet<_>>().len(), 1);
+            let taken = [pair.t1.number_in_study, pair.t2.number_in_study];
+            for unfit in [3, 4, 7, 8, 9] {
+                let place = chosen.iter().position(|s| s.number == unfit);
+                prop_assert!(place.is_none_or(|place| !taken.contains(&(place + 1))));
+            }
+        }
+    }
 }
 
 #[test]

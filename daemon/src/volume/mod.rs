@@ -17,6 +17,7 @@ mod jpeg_ls;
 mod pixels;
 mod register;
 mod resample;
+mod rle;
 mod square;
 
 pub use assemble::{AssembleError, assemble};

@@ -11,7 +11,7 @@ use dicom::encoding::{Codec, TransferSyntaxIndex};
 use dicom::transfer_syntax::TransferSyntaxRegistry;
 
 use super::codestream::{self, Dimensions};
-use super::{jpeg_2000, jpeg_ls};
+use super::{jpeg_2000, jpeg_ls, rle};
 use crate::study::file::{FileError, PixelData, Scan, guarded, scan};
 use crate::study::{PixelFormat, SliceHeader};
 
@@ -168,7 +168,10 @@ fn decode(
             check_codestream(&bytes, header)?;
             return jpeg_ls::decode(bytes, header.rows, header.columns);
         }
-        uids::RLE_LOSSLESS => adapted(transfer_syntax, bytes, header)?,
+        uids::RLE_LOSSLESS => {
+            let count = usize::from(header.rows) * usize::from(header.columns);
+            return rle::decode(&bytes, count, if wide { 2 } else { 1 });
+        }
         uids::JPEG2000_LOSSLESS | uids::JPEG2000 => {
             let found = check_codestream(&bytes, header)?;
             return jpeg_2000::decode(&bytes, &found);

@@ -97,6 +97,9 @@ pub fn overlap_fraction(grid: &Grid, other: &Grid) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use nalgebra::{Rotation3, Vector3};
+    use proptest::prelude::*;
+
     use super::*;
 
     fn grid(shape: [usize; 3], origin: [f64; 3], angle: f64, spacing: [f64; 3]) -> Grid {
@@ -117,16 +120,51 @@ mod tests {
         Volume::new(data, grid)
     }
 
-    #[test]
-    fn a_linear_field_survives_any_change_of_grid() {
-        let volume = filled(grid([15, 40, 40], [-30.0, -20.0, 20.0], 0.1, [4.4, 1.0, 1.0]));
-        let target = grid([5, 20, 25], [-10.0, -8.0, 8.0], -0.2, [3.0, 0.7, 0.6]);
-        let resampled = resample_onto(&volume, &target);
-        for ((s, r, c), value) in resampled.data.indexed_iter() {
-            let want = linear(target.to_patient([s as f64, r as f64, c as f64]));
-            assert!((value - want).abs() < 1e-3, "{value} {want} at {s} {r} {c}");
+    prop_compose! {
+        /// Turned about all three axes, as stacks are.
+        fn any_grid()(
+            shape in (2..9usize, 2..24usize, 2..24usize),
+            origin in prop::array::uniform3(-30.0..30.0f64),
+            spacing in (2.0..8.0f64, 0.3..2.0f64, 0.3..2.0f64),
+            turns in prop::array::uniform3(-0.5..0.5f64),
+        ) -> Grid {
+            let turned = Rotation3::from_euler_angles(turns[0], turns[1], turns[2]);
+            let axis = |x, y, z| <[f64; 3]>::from(turned * Vector3::new(x, y, z));
+            let axes = [axis(1.0, 0.0, 0.0), axis(0.0, 0.0, -1.0), axis(0.0, 1.0, 0.0)];
+            Grid::new(shape.into(), origin, axes, spacing.into()).unwrap()
         }
-        assert_eq!(resampled.grid, target);
+    }
+
+    proptest! {
+        #[test]
+        fn a_linear_field_survives_any_change_of_grid(from in any_grid(), to in any_grid()) {
+            let volume = filled(from);
+            let resampled = resample_onto(&volume, &to);
+            let covered = covered(&to, &volume.grid);
+            for ((s, r, c), value) in resampled.data.indexed_iter() {
+                let patient = to.to_patient([s as f64, r as f64, c as f64]);
+                let at = volume.grid.to_index(patient);
+                let margins = at.iter().zip(volume.grid.shape).map(|(x, n)| x.min(n as f64 - 1.0 - x));
+                let margin = margins.fold(f64::INFINITY, f64::min);
+                if margin >= 0.0 {
+                    let want = linear(patient);
+                    prop_assert!((value - want).abs() < 1e-2, "{value} {want} at {s} {r} {c}");
+                    prop_assert!(covered[[s, r, c]]);
+                } else if margin < -0.5 - 1e-9 {
+                    prop_assert_eq!(*value, 0.0);
+                    prop_assert!(!covered[[s, r, c]]);
+                }
+            }
+            prop_assert_eq!(resampled.grid, to);
+        }
+
+        #[test]
+        fn positions_and_coordinates_are_inverse(grid in any_grid(), at in prop::array::uniform3(-50.0..500.0f64)) {
+            let back = grid.to_index(grid.to_patient(at));
+            for (got, want) in back.into_iter().zip(at) {
+                prop_assert!((got - want).abs() < 1e-6, "{got} {want}");
+            }
+        }
     }
 
     #[test]

@@ -22,7 +22,8 @@ const MAX_ID: usize = 64;
 pub struct Command {
     /// What is asked for.
     pub request: Request,
-    kind: &'static str,
+    /// Its name: of a [`CommandType`].
+    pub kind: &'static str,
     id: String,
 }
 

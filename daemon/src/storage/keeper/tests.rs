@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::audit::Auditor;
 use crate::deliver::Message;
 use crate::deliver::outbox::Limits;
 use crate::store::index::{InstanceFile, Outcome};
@@ -35,7 +36,7 @@ impl Fixture {
         change(&mut config);
         let results = ResultStore::open(state).unwrap();
         let limits = Limits { max_messages: 100, max_bytes: 1_000_000, max_payload_bytes: 10_000 };
-        let counts = Counts::default();
+        let (counts, auditor) = (Counts::default(), Auditor::default());
         let sources = Sources {
             state_dir: state.to_owned(),
             instances: Arc::new(
@@ -43,11 +44,11 @@ impl Fixture {
             ),
             index: Index::open(&state.join("index")).unwrap().0,
             outbox: Arc::new(Outbox::open(&state.join("outbox"), limits).unwrap()),
-            pacs: Arc::new(Pacs::open(state, &Vec::new(), &results, &counts).unwrap()),
+            pacs: Arc::new(Pacs::open(state, &Vec::new(), &results, &counts, &auditor).unwrap()),
             readings: ReadingStore::new(state),
             results,
         };
-        let keeper = Keeper::new(config, Duration::ZERO, sources, counts);
+        let keeper = Keeper::new(config, Duration::ZERO, sources, counts, auditor);
         Fixture { _dir: dir, keeper }
     }
 
