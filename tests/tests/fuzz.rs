@@ -12,7 +12,7 @@ use proptest::test_runner::TestRunner;
 
 /// An allocation beyond this ends the test: what peers send costs less than that, and what they claim costs nothing.
 #[global_allocator]
-static MEMORY: Cap<System> = Cap::new(System, 512 << 20);
+static MEMORY: Cap<System> = Cap::new(System, 64 << 20);
 
 /// A change to an input.
 #[derive(Debug, Clone)]

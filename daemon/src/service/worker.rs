@@ -165,7 +165,7 @@ impl Worker {
     /// Removes what has to go.
     fn tend_storage(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         self.pulse.beat();
-        match self.keeper.tend(stop) {
+        match self.keeper.tend(self.clock, stop) {
             Err(error) if error.needs_reopening() => Err(error.into()),
             Err(error) => {
                 let error = format!("{:#}", anyhow::Error::from(error));

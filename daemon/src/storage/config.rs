@@ -46,6 +46,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The limits of sizes alone.
+    pub(super) fn without_ages(&self) -> Config {
+        Config { instances_max_age_days: 0, results_max_age_days: 0, ..self.clone() }
+    }
+
     /// Checks that at least an exam may be kept; `max_object_bytes` is the size of the largest instance accepted.
     pub(crate) fn validate(&self, max_object_bytes: u64) -> Result<(), ConfigError> {
         for (key, bytes, least) in [

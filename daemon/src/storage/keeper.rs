@@ -23,6 +23,7 @@ use crate::reading::{ReadingError, ReadingStore};
 use crate::receive::InstanceStore;
 use crate::store::index::{Part, StudyRecord, unix_ms};
 use crate::store::{Disk, FileError, Index, IndexError, ResultStore, StoredResult};
+use crate::supervision::Clock;
 
 /// Time between two looks when nothing has happened: what was undelivered may go meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -114,18 +115,23 @@ impl Keeper {
         self.next_look = None;
     }
 
-    /// Looks whether it is time to, and removes what has to go, a part at a time, until `stop`.
+    /// Looks whether it is time to, and removes what has to go, a part at a time, until `stop`. While the clock isn't trusted
+    /// nothing goes for its age: a wrong year would take everything.
     ///
     /// # Errors
     /// Something can't be read or removed; the rest goes at a later look.
-    pub fn tend(&mut self, stop: &CancellationToken) -> Result<(), StorageError> {
+    pub fn tend(&mut self, clock: Clock, stop: &CancellationToken) -> Result<(), StorageError> {
         if self.next_look.is_some_and(|time| Instant::now() < time) {
             return Ok(());
         }
         // Also after an error.
         self.next_look = Some(Instant::now() + LOOK_AGAIN);
         let missing = self.missing_bytes();
-        let Plan { removals, unmet } = plan(self.kept()?, &self.config, missing, now_ms());
+        let limits = match clock {
+            Clock::Free => self.config.without_ages(),
+            Clock::Synchronised | Clock::Unknown => self.config.clone(),
+        };
+        let Plan { removals, unmet } = plan(self.kept()?, &limits, missing, now_ms());
         let mut all_went = removals.len() <= REMOVALS_AT_A_TIME;
         for (study_ref, part) in removals.iter().take(REMOVALS_AT_A_TIME) {
             if stop.is_cancelled() {

@@ -1,5 +1,5 @@
 //! Faults by the thousand, drawn from a seed: the built daemon on a disk that fails and forgets, behind a way to the broker
-//! that can be blocked, among peers that break off.
+//! that can be blocked, among peers that break off, by a clock that jumps.
 //!
 //! A *chain* is the life of one box: exams come in, and one fault after another (a *run*) strikes while they are received,
 //! analysed or delivered. After each fault the box must start on what is left, and must have every instance that a sender
@@ -7,6 +7,7 @@
 //! must have come to the dashboards, as it comes from a box without faults; every result on the disk must have been
 //! published.
 
+mod clock;
 mod disk;
 mod proxy;
 
@@ -26,6 +27,7 @@ use crate::bundles::sha256;
 use crate::peers::storescu_command;
 use crate::process::eventually;
 use crate::{Broker, Daemon, Exam, Subscriber};
+use clock::Clock;
 use proxy::Proxy;
 
 pub use disk::{Disk, Fault, Survives};
@@ -114,6 +116,8 @@ struct Run {
     damages_index: bool,
     deaf_broker: bool,
     rude_peers: bool,
+    /// The clock is set so many seconds from the right time.
+    clock_jumps_to: Option<i64>,
     patience: Duration,
 }
 
@@ -146,6 +150,11 @@ impl Run {
             damages_index: kills && random.random_bool(0.15),
             deaf_broker: random.random_bool(0.15),
             rude_peers: random.random_bool(0.15),
+            clock_jumps_to: random.random_bool(0.15).then(|| {
+                // From a second to 30 years, ahead or behind.
+                let seconds = 10_f64.powf(random.random_range(0.0..9.0)) as i64;
+                if random.random_bool(0.5) { seconds } else { -seconds }
+            }),
             patience: Duration::from_millis(random.random_range(20..1200)),
         }
     }
@@ -156,6 +165,7 @@ struct Chain<'a> {
     reference: &'a Reference,
     random: Pcg64,
     disk: Disk,
+    clock: Clock,
     daemon: Daemon,
     proxy: Proxy,
     subscriber: Subscriber,
@@ -190,14 +200,18 @@ impl<'a> Chain<'a> {
         let subscriber = Subscriber::start(&broker);
         let proxy = Proxy::start(broker.port);
         let worker = "max_attempts = 1000\nclock_wait_s = 0";
-        let mut daemon = Daemon::prepare(folder, proxy.port, ["", worker, "", ""]);
+        // A clock that is years ahead, and trusted, takes away what is old.
+        let storage = "[storage]\ninstances_max_age_days = 0\nresults_max_age_days = 0";
+        let mut daemon = Daemon::prepare(folder, proxy.port, ["", worker, "", storage]);
         daemon.reconfigure("quiet_period_s = 0.8", "quiet_period_s = 0.3");
         let disk = Disk::mount(&daemon.state).expect("FUSE is there, and this is root");
+        let clock = Clock::of(&mut daemon, &folder.join("clock"));
         daemon.restart();
         Chain {
             reference,
             random: Pcg64::new(seed.into(), 0),
             disk,
+            clock,
             daemon,
             proxy,
             subscriber,
@@ -223,6 +237,10 @@ impl<'a> Chain<'a> {
                 .spawn()
                 .expect("storescu is installed")
         });
+        if let Some(seconds) = run.clock_jumps_to {
+            self.clock.jump_to(seconds);
+            self.count("clock set");
+        }
         let is_cut = self.disk.wait_for_cut(run.patience);
         if run.kills {
             if is_cut || run.survives == Survives::WhatWasSynced {

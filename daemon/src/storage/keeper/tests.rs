@@ -89,7 +89,7 @@ impl Fixture {
 
     fn tend(&mut self) {
         self.keeper.look_soon();
-        self.keeper.tend(&CancellationToken::new()).unwrap();
+        self.keeper.tend(Clock::Synchronised, &CancellationToken::new()).unwrap();
     }
 
     /// Studies with instances, with results, and known.
@@ -162,6 +162,17 @@ fn what_is_undelivered_stays_until_it_is_delivered() {
 }
 
 #[test]
+fn nothing_goes_for_its_age_while_the_clock_may_be_years_ahead() {
+    let mut kept = Fixture::new(|config| config.results_max_age_days = 5);
+    kept.add(1, 20);
+    kept.keeper.tend(Clock::Free, &CancellationToken::new()).unwrap();
+    assert_eq!(kept.left()[1], [1]);
+    kept.keeper.look_soon();
+    kept.tend();
+    assert_eq!(kept.left()[1], [0; 0]);
+}
+
+#[test]
 fn a_study_asked_for_meanwhile_stays() {
     let mut kept = Fixture::new(|config| config.instances_max_age_days = 5);
     kept.add(1, 20);
@@ -192,7 +203,7 @@ fn many_go_a_part_at_a_time_and_a_study_is_measured_once() {
     kept.add(100, 1);
     kept.tend();
     assert_eq!(kept.left()[0].len(), 4);
-    kept.keeper.tend(&CancellationToken::new()).unwrap();
+    kept.keeper.tend(Clock::Synchronised, &CancellationToken::new()).unwrap();
     assert_eq!(kept.left()[0], [100], "the rest goes without waiting");
 
     // What the keeper knows isn't looked at again: it takes no notice of files that came by themselves.

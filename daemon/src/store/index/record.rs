@@ -81,7 +81,7 @@ pub struct StudyRecord {
 impl StudyRecord {
     /// Takes note of an instance.
     pub(super) fn note_instance(&mut self, change: Change, now_ms: u64) {
-        self.last_activity_ms = self.last_activity_ms.max(now_ms);
+        self.last_activity_ms = now_ms;
         if change != Change::Identical {
             self.generation += 1;
             self.attempts = 0;
@@ -121,13 +121,12 @@ impl StudyRecord {
 
     /// Whether its files may be removed: nothing is to be analysed, and it was quiet long enough.
     pub fn is_at_rest(&self, now_ms: u64, quiet_period: Duration) -> bool {
-        let quiet = now_ms.saturating_sub(self.last_activity_ms);
         !self.has_work()
             && matches!(
                 self.state,
                 StudyState::Completed | StudyState::Rejected | StudyState::Failed
             )
-            && u128::from(quiet) >= quiet_period.as_millis()
+            && self.was_quiet_for(quiet_period, now_ms)
     }
 
     /// Takes note that no instance is left, only a result of `written_ms` or before: what is not done won't be.
@@ -145,9 +144,14 @@ impl StudyRecord {
 
     /// Whether the study is to be analysed now: it has work, and is whole or was quiet long enough.
     pub fn is_due(&self, now_ms: u64, quiet_period: Duration) -> bool {
-        let quiet = now_ms.saturating_sub(self.last_activity_ms);
         self.has_work()
             && (self.whole_generation == self.generation
-                || u128::from(quiet) >= quiet_period.as_millis())
+                || self.was_quiet_for(quiet_period, now_ms))
+    }
+
+    /// A last instance of times to come is one from before the clock was set back: it may have been quiet for any time, and
+    /// waiting for the clock to get there again could take years.
+    fn was_quiet_for(&self, period: Duration, now_ms: u64) -> bool {
+        u128::from(now_ms.abs_diff(self.last_activity_ms)) >= period.as_millis()
     }
 }

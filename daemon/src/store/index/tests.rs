@@ -339,6 +339,8 @@ fn a_study_rests_once_it_is_done_and_quiet() {
     };
     assert!(record.is_at_rest(31_000, QUIET));
     assert!(!record.is_at_rest(30_999, QUIET), "it may still be received");
+    let later = StudyRecord { last_activity_ms: 1_000_000, ..record.clone() };
+    assert!(later.is_at_rest(1000, QUIET), "the clock was set back since");
     for state in [StudyState::Receiving, StudyState::Analysing] {
         assert!(!StudyRecord { state, ..record.clone() }.is_at_rest(31_000, QUIET));
     }
