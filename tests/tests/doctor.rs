@@ -195,6 +195,8 @@ fn every_planted_fault_of_ports_and_peers_is_found_and_its_remedy_named() {
     let refusing = Storescp::start_refusing(&healthy.path("refusing"));
     healthy.expect(&archive(refusing.port), "pacs.archive", "fault", "calling_ae");
 
+    let unheard = healthy.with("[audit]\nsocket = \"/nonexistent/log\"");
+    healthy.expect(&unheard, "audit", "fault", "/dev/log");
     let tls = format!("[mqtt.tls]\nca_file = {:?}", healthy.certificates.authority);
     healthy.expect(&healthy.with(&tls), "broker", "fault", "ca_file");
     healthy.broker.kill();

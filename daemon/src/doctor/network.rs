@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::time::Duration;
 
 use rumqttc::ConnectReturnCode;
@@ -25,7 +27,21 @@ pub(super) fn checks(config: &Config, is_running: bool) -> Vec<Check> {
     }
     checks.push(broker(config));
     checks.extend(config.pacs.iter().map(destination));
+    checks.extend(config.audit.socket.as_deref().map(syslog));
     checks
+}
+
+/// Nothing is sent: a message of the doctor's has no place in an audit trail.
+fn syslog(socket: &Path) -> Check {
+    const NAME: &str = "audit";
+    match UnixDatagram::unbound().and_then(|ours| ours.connect(socket)) {
+        Ok(()) => Check::ok(NAME, format!("somebody listens at {}", socket.display())),
+        Err(error) => Check::fault(
+            NAME,
+            format!("{}: {error}", socket.display()),
+            "Start the syslog daemon or journald, or name its socket in audit.socket (/dev/log mostly).",
+        ),
+    }
 }
 
 /// The port is open: does it answer C-ECHO under its title? Where it lets only named or certified peers in, whether it is open.
