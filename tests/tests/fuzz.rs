@@ -1,4 +1,5 @@
-//! The fuzzers' targets without a fuzzer: their corpora, and thousands of random changes to them, within bounded memory.
+//! The fuzzers' targets without a fuzzer: their corpora, and thousands of changes to them, within bounded memory. The changes are
+//! the same in every run. What ended the process lies in target/tmp/fuzz-TARGET.
 //!
 //! `tests/fuzz/run` goes further, led by coverage.
 
@@ -8,7 +9,7 @@ use std::path::Path;
 use cap::Cap;
 use modicd::fuzzing;
 use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 /// An allocation beyond this ends the test: what peers send costs less than that, and what they claim costs nothing.
 #[global_allocator]
@@ -85,11 +86,15 @@ fn survives(target: &str, run: fn(&[u8]), cases: u32) {
     let changes = prop::collection::vec(any_change(), 1..12);
     let strategy = (prop::sample::select(inputs), changes);
     let config = ProptestConfig { cases, failure_persistence: None, ..Default::default() };
-    let result = TestRunner::new(config).run(&strategy, |(mut input, changes)| {
-        changes.iter().for_each(|change| apply(change, &mut input));
-        run(&input);
-        Ok(())
-    });
+    let generator = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let last = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{target}"));
+    let result =
+        TestRunner::new_with_rng(config, generator).run(&strategy, |(mut input, changes)| {
+            changes.iter().for_each(|change| apply(change, &mut input));
+            std::fs::write(&last, &input).expect("the folder is writable");
+            run(&input);
+            Ok(())
+        });
     if let Err(failure) = result {
         panic!("{target}: {failure}");
     }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::domain::{AeTitle, StudyRef};
 use crate::receive::{Arrivals, Origin};
+use crate::store::index::Part;
 
 /// Something that a site must be able to trace. Each is one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub enum Event {
         /// How many DICOM objects.
         objects: u64,
     },
-    /// Somebody opened an exam on the page.
+    /// Somebody opened an exam on the page, or took a file of it.
     Opened {
         /// From where.
         address: IpAddr,
@@ -40,11 +41,15 @@ pub enum Event {
         reader: Option<String>,
         /// The study.
         study: StudyRef,
+        /// The file; without it, the findings.
+        file: Option<String>,
     },
-    /// A study was removed, wholly or its instances alone, to stay within `[storage]`.
+    /// A study was removed to stay within `[storage]`.
     Removed {
         /// The study.
         study: StudyRef,
+        /// What of it.
+        part: Part,
     },
     /// A DICOM peer was turned away.
     TurnedAway {
@@ -60,13 +65,13 @@ pub enum Event {
         /// From where.
         address: IpAddr,
         /// Whether it was the right one.
-        right: bool,
+        accepted: bool,
     },
-    /// Something was asked of the box over MQTT, and carried out or not.
+    /// Something was asked of the box over MQTT, and was refused or has come to its end.
     Commanded {
-        /// The command's name.
-        command: &'static str,
-        /// Whether it succeeded.
-        well: bool,
+        /// The command's name, of letters, digits, `-`, `_` and `.`.
+        command: String,
+        /// Whether it was carried out.
+        succeeded: bool,
     },
 }

@@ -1,7 +1,8 @@
 //! Audit messages as PS3.15 A.5 has them.
 //!
 //! No patient is in them, though the standard would have one beside each study. For the study's UID there is its reference,
-//! a keyed hash, with a code of our own that says so: who keeps the site's key can tell which study it is.
+//! a keyed hash, with a code of our own that says so: who keeps the site's key can tell which study it is. SOP classes are
+//! given by number of instances alone.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use super::event::Event;
 use crate::domain::{AeTitle, StudyRef};
 use crate::receive::{Arrivals, Origin};
+use crate::store::index::Part;
 
 /// A coded term.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -46,6 +48,8 @@ const RESTRICTED_FUNCTION: Code = dcm("110132", "Use of Restricted Function");
 const APPLICATION: Code = dcm("110150", "Application");
 const DESTINATION: Code = dcm("110152", "Destination Role ID");
 const SOURCE: Code = dcm("110153", "Source Role ID");
+const SOURCE_MEDIA: Code = dcm("110155", "Source Media");
+const URI: Code = dcm("110037", "URI");
 const NODE_ID: Code = dcm("110182", "Node ID");
 const STUDY_REFERENCE: Code =
     Code { code: "study_ref", scheme: "99MODICD", meaning: "Keyed hash of Study Instance UID" };
@@ -99,6 +103,14 @@ struct ActiveParticipant {
     address_type: Option<&'static str>,
     #[serde(rename = "RoleIDCode", skip_serializing_if = "Option::is_none")]
     role: Option<Code>,
+    #[serde(rename = "MediaIdentifier", skip_serializing_if = "Option::is_none")]
+    media: Option<MediaIdentifier>,
+}
+
+#[derive(Serialize)]
+struct MediaIdentifier {
+    #[serde(rename = "MediaType")]
+    kind: Code,
 }
 
 #[derive(Serialize)]
@@ -123,6 +135,20 @@ struct ParticipantObjectIdentification {
     name: String,
     #[serde(rename = "ParticipantObjectDetail")]
     details: Vec<Detail>,
+    #[serde(rename = "ParticipantObjectDescription", skip_serializing_if = "Option::is_none")]
+    description: Option<Description>,
+}
+
+#[derive(Serialize)]
+struct Description {
+    #[serde(rename = "SOPClass")]
+    sop_class: SopClass,
+}
+
+#[derive(Serialize)]
+struct SopClass {
+    #[serde(rename = "@NumberOfInstances")]
+    number_of_instances: u64,
 }
 
 #[derive(Serialize)]
@@ -138,8 +164,8 @@ struct Detail {
 pub(super) fn encode(event: &Event, author: &Author, time: SystemTime) -> String {
     let is_failure = matches!(
         event,
-        Event::SignedIn { right: false, .. }
-            | Event::Commanded { well: false, .. }
+        Event::SignedIn { accepted: false, .. }
+            | Event::Commanded { succeeded: false, .. }
             | Event::TurnedAway { .. }
     );
     let (id, kind, action) = identify(event);
@@ -173,21 +199,21 @@ fn identify(event: &Event) -> (Code, Option<Code>, &'static str) {
         Event::Started => (APPLICATION_ACTIVITY, Some(APPLICATION_START), EXECUTE),
         Event::Stopped => (APPLICATION_ACTIVITY, Some(APPLICATION_STOP), EXECUTE),
         Event::Reconfigured => (SECURITY_ALERT, Some(SOFTWARE_CONFIGURATION), EXECUTE),
-        Event::Received { origin, instances, .. } => {
-            let id = match origin {
-                Origin::Association { .. } => INSTANCES_TRANSFERRED,
-                Origin::Folder(_) => IMPORT,
-            };
+        Event::Received { origin: Origin::Folder(_), .. } => (IMPORT, None, CREATE),
+        Event::Received { instances, .. } => {
             let action = match instances {
                 Arrivals { new: 1.., .. } => CREATE,
                 Arrivals { replaced: 1.., .. } => UPDATE,
                 _ => READ,
             };
-            (id, None, action)
+            (INSTANCES_TRANSFERRED, None, action)
         }
-        Event::Sent { .. } => (INSTANCES_TRANSFERRED, None, CREATE),
+        // Who sends doesn't know what the receiver held, and reads its own.
+        Event::Sent { .. } => (INSTANCES_TRANSFERRED, None, READ),
         Event::Opened { .. } => (INSTANCES_ACCESSED, None, READ),
-        Event::Removed { .. } => (STUDY_DELETED, None, DELETE),
+        Event::Removed { part: Part::Everything, .. } => (STUDY_DELETED, None, DELETE),
+        // The results stay.
+        Event::Removed { part: Part::Instances, .. } => (INSTANCES_ACCESSED, None, DELETE),
         Event::TurnedAway { .. } => (SECURITY_ALERT, Some(NODE_AUTHENTICATION), EXECUTE),
         Event::SignedIn { .. } => (USER_AUTHENTICATION, Some(LOGIN), EXECUTE),
         Event::Commanded { .. } => (SECURITY_ALERT, Some(RESTRICTED_FUNCTION), EXECUTE),
@@ -199,34 +225,34 @@ fn participants(event: &Event, author: &Author) -> Vec<ActiveParticipant> {
     let this = || ActiveParticipant::named(&author.device).with_title(Some(&author.ae_title));
     match event {
         Event::Started | Event::Stopped => vec![this().in_role(APPLICATION)],
-        Event::Reconfigured | Event::Removed { .. } => vec![this().asking()],
+        Event::Reconfigured | Event::Removed { .. } => vec![this().requesting()],
         Event::Received { origin: Origin::Association { peer, calling_ae }, .. } => vec![
-            ActiveParticipant::peer(*peer, calling_ae.as_ref()).in_role(SOURCE).asking(),
+            ActiveParticipant::peer(*peer, calling_ae.as_ref()).in_role(SOURCE).requesting(),
             this().in_role(DESTINATION),
         ],
         Event::Received { origin: Origin::Folder(folder), .. } => {
             let folder = folder.display().to_string();
             vec![
-                this().in_role(DESTINATION).asking(),
-                ActiveParticipant::named(&folder).in_role(SOURCE),
+                this().in_role(DESTINATION).requesting(),
+                ActiveParticipant::named(&folder).in_role(SOURCE_MEDIA).of_media(URI),
             ]
         }
         Event::Sent { destination, .. } => vec![
-            this().in_role(SOURCE).asking(),
+            this().in_role(SOURCE).requesting(),
             ActiveParticipant::named(destination).in_role(DESTINATION),
         ],
         Event::Opened { address, reader, .. } => {
             let name = reader.clone().unwrap_or_else(|| address.to_string());
-            vec![ActiveParticipant::named(&name).at(*address).asking(), this()]
+            vec![ActiveParticipant::named(&name).at(*address).requesting(), this()]
         }
         Event::SignedIn { address, .. } => {
-            vec![ActiveParticipant::peer(*address, None).asking(), this()]
+            vec![ActiveParticipant::peer(*address, None).requesting(), this()]
         }
         Event::TurnedAway { peer, calling_ae, .. } => {
-            vec![this().asking(), ActiveParticipant::peer(*peer, calling_ae.as_ref())]
+            vec![this().requesting(), ActiveParticipant::peer(*peer, calling_ae.as_ref())]
         }
         // The broker alone knows who.
-        Event::Commanded { .. } => vec![ActiveParticipant::named("MQTT").asking(), this()],
+        Event::Commanded { .. } => vec![ActiveParticipant::named("MQTT").requesting(), this()],
     }
 }
 
@@ -234,12 +260,15 @@ fn participants(event: &Event, author: &Author) -> Vec<ActiveParticipant> {
 fn object(event: &Event) -> Option<ParticipantObjectIdentification> {
     let object = match event {
         Event::Received { study, instances, .. } => {
-            ParticipantObjectIdentification::study(study).with("instances", instances.total())
+            ParticipantObjectIdentification::study(study).of_instances(instances.total())
         }
         Event::Sent { study, objects, .. } => {
-            ParticipantObjectIdentification::study(study).with("instances", objects)
+            ParticipantObjectIdentification::study(study).of_instances(*objects)
         }
-        Event::Opened { study, .. } | Event::Removed { study } => {
+        Event::Opened { study, file: Some(file), .. } => {
+            ParticipantObjectIdentification::study(study).with("file", file)
+        }
+        Event::Opened { study, .. } | Event::Removed { study, .. } => {
             ParticipantObjectIdentification::study(study)
         }
         Event::TurnedAway { peer, reason, .. } => {
@@ -264,6 +293,7 @@ impl ActiveParticipant {
             address: None,
             address_type: None,
             role: None,
+            media: None,
         }
     }
 
@@ -286,7 +316,11 @@ impl ActiveParticipant {
         ActiveParticipant { role: Some(role), ..self }
     }
 
-    fn asking(self) -> ActiveParticipant {
+    fn of_media(self, kind: Code) -> ActiveParticipant {
+        ActiveParticipant { media: Some(MediaIdentifier { kind }), ..self }
+    }
+
+    fn requesting(self) -> ActiveParticipant {
         ActiveParticipant { is_requestor: true, ..self }
     }
 }
@@ -312,12 +346,98 @@ impl ParticipantObjectIdentification {
             id_type,
             name,
             details: Vec::new(),
+            description: None,
         }
+    }
+
+    fn of_instances(self, number_of_instances: u64) -> ParticipantObjectIdentification {
+        let sop_class = SopClass { number_of_instances };
+        ParticipantObjectIdentification { description: Some(Description { sop_class }), ..self }
     }
 
     fn with(mut self, kind: &'static str, value: impl ToString) -> ParticipantObjectIdentification {
         let value = BASE64_STANDARD.encode(value.to_string());
         self.details.push(Detail { kind, value });
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn encoded(event: &Event) -> String {
+        let author = Author {
+            site: "north & south".to_owned(),
+            device: "mr-1".to_owned(),
+            ae_title: "MODICD".to_owned().try_into().unwrap(),
+        };
+        encode(event, &author, SystemTime::UNIX_EPOCH + Duration::from_millis(1500))
+    }
+
+    #[test]
+    fn every_event_has_its_code_action_and_outcome() {
+        let study = StudyRef::derive(b"key", "1.2.3");
+        let address = IpAddr::from([192, 0, 2, 7]);
+        let association = Origin::Association { peer: address, calling_ae: None };
+        let folder = Origin::Folder(PathBuf::from("/srv/<in>"));
+        let received = |origin: &Origin, new, replaced, unchanged| Event::Received {
+            origin: origin.clone(),
+            study: study.clone(),
+            instances: Arrivals { new, replaced, unchanged },
+        };
+        let removed = |part| Event::Removed { study: study.clone(), part };
+        let opened = |file: Option<&str>| Event::Opened {
+            address,
+            reader: None,
+            study: study.clone(),
+            file: file.map(str::to_owned),
+        };
+        let sent = Event::Sent { destination: "pacs".to_owned(), study: study.clone(), objects: 4 };
+        let commanded = |succeeded| Event::Commanded { command: "self-test".to_owned(), succeeded };
+        for (event, id, kind, action, outcome) in [
+            (Event::Started, "110100", Some("110120"), "E", "0"),
+            (Event::Stopped, "110100", Some("110121"), "E", "0"),
+            (Event::Reconfigured, "110113", Some("110131"), "E", "0"),
+            (received(&association, 2, 1, 0), "110104", None, "C", "0"),
+            (received(&association, 0, 1, 3), "110104", None, "U", "0"),
+            (received(&association, 0, 0, 3), "110104", None, "R", "0"),
+            (received(&folder, 0, 0, 3), "110107", None, "C", "0"),
+            (sent, "110104", None, "R", "0"),
+            (opened(None), "110103", None, "R", "0"),
+            (opened(Some("t1.nii.gz")), "110103", None, "R", "0"),
+            (removed(Part::Everything), "110105", None, "D", "0"),
+            (removed(Part::Instances), "110103", None, "D", "0"),
+            (
+                Event::TurnedAway { peer: address, calling_ae: None, reason: "tls_required" },
+                "110113",
+                Some("110126"),
+                "E",
+                "4",
+            ),
+            (Event::SignedIn { address, accepted: true }, "110114", Some("110122"), "E", "0"),
+            (Event::SignedIn { address, accepted: false }, "110114", Some("110122"), "E", "4"),
+            (commanded(true), "110113", Some("110132"), "E", "0"),
+            (commanded(false), "110113", Some("110132"), "E", "4"),
+        ] {
+            let xml = encoded(&event);
+            let head = format!(
+                "<AuditMessage><EventIdentification EventActionCode=\"{action}\" \
+                 EventDateTime=\"1970-01-01T00:00:01.500Z\" EventOutcomeIndicator=\"{outcome}\">\
+                 <EventID csd-code=\"{id}\" "
+            );
+            assert!(xml.starts_with(&head), "{head}\n{xml}");
+            let typed = kind.map(|kind| format!("<EventTypeCode csd-code=\"{kind}\" "));
+            assert!(typed.is_none_or(|typed| xml.contains(&typed)), "{xml}");
+            assert_eq!(kind.is_some(), xml.contains("EventTypeCode"), "{xml}");
+            assert!(xml.contains("AuditEnterpriseSiteID=\"north &amp; south\""), "{xml}");
+        }
+        assert!(encoded(&received(&association, 2, 1, 4)).contains("NumberOfInstances=\"7\""));
+        let import = encoded(&received(&folder, 1, 0, 0));
+        assert!(import.contains("UserID=\"/srv/&lt;in&gt;\""), "{import}");
+        assert!(import.contains("<MediaIdentifier><MediaType csd-code=\"110037\""), "{import}");
     }
 }

@@ -20,32 +20,27 @@ pub use socket::Socket;
 
 use crate::metrics::Counts;
 
-/// Messages that may wait.
-const MAX_WAITING: usize = 10_000;
-
-/// Takes note of events; clones note in the same order.
+/// Takes note of events; clones note in the same order. The default notes nothing.
 #[derive(Debug, Clone, Default)]
-pub struct Auditor(Option<Pen>);
+pub struct Auditor(Option<Noting>);
 
 #[derive(Debug, Clone)]
-struct Pen {
+struct Noting {
     author: Author,
     waiting: mpsc::Sender<String>,
     counts: Counts,
 }
 
-/// Opens the way to the configured socket; an auditor of none notes nothing.
-pub fn open(config: &Config, author: Author, counts: Counts) -> (Auditor, Option<Socket>) {
-    let Some(path) = config.socket.clone() else { return (Auditor::default(), None) };
-    let (sender, receiver) = mpsc::channel(MAX_WAITING);
-    let pen = Pen { author, waiting: sender, counts: counts.clone() };
-    (Auditor(Some(pen)), Some(Socket::new(path, receiver, counts)))
-}
-
 impl Auditor {
+    /// Notes for a socket; nothing where none is configured.
+    pub fn new(config: &Config, author: Author, counts: Counts, socket: &Socket) -> Auditor {
+        let noting = Noting { author, waiting: socket.sender(), counts };
+        Auditor(config.socket.is_some().then_some(noting))
+    }
+
     /// Takes note; never waits.
     pub fn note(&self, event: &Event) {
-        let Some(Pen { author, waiting, counts }) = &self.0 else { return };
+        let Some(Noting { author, waiting, counts }) = &self.0 else { return };
         let message = message::encode(event, author, SystemTime::now());
         if waiting.try_send(message).is_err() {
             counts.audit_messages_lost.inc();

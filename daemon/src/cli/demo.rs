@@ -88,7 +88,8 @@ async fn demonstrate(args: Args, folder: &Path) -> anyhow::Result<()> {
         tokio::signal::ctrl_c().await?;
     }
     shutdown.cancel();
-    running.await?.map(drop)
+    running.await??.end().await;
+    Ok(())
 }
 
 /// Subscribes and gives the first payload on a topic.

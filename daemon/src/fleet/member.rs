@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::exams::{Exam, Outcome};
 use super::ledger::Ledger;
+use crate::audit::Auditor;
 use crate::deliver::commands::Desk;
 use crate::deliver::mqtt::Feeds;
 use crate::deliver::payload::{EventBody, Health, Info, Metrics, Status};
@@ -82,6 +83,7 @@ impl Member {
             identity.clone(),
             config.topics()?,
             Arc::clone(&outbox),
+            Auditor::default(),
         )?;
         Ok(Member {
             index,

@@ -73,7 +73,7 @@ impl Access {
         }
         self.guesses.wrong(address, now);
         tracing::warn!(peer = %address, "A wrong token for the page was refused.");
-        self.auditor.note(&Event::SignedIn { address, right: false });
+        self.auditor.note(&Event::SignedIn { address, accepted: false });
         Err(Refusal::Wrong)
     }
 }
@@ -126,7 +126,7 @@ pub(super) async fn sign_in(
 ) -> Response {
     match shared.access.check(token.trim(), peer) {
         Ok(()) => {
-            shared.access.auditor.note(&Event::SignedIn { address: peer.0, right: true });
+            shared.access.auditor.note(&Event::SignedIn { address: peer.0, accepted: true });
             (StatusCode::NO_CONTENT, [(SET_COOKIE, shared.access.cookie.set())]).into_response()
         }
         Err(refusal) => refusal.into_response(),

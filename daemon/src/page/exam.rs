@@ -87,7 +87,8 @@ async fn details(
         let result = results.iter().find(|r| r.revision == revision).ok_or(Failure::NotFound)?;
         let document: Value = serde_json::from_slice(&result.finding()?)?;
         let study = study_ref.clone();
-        shared.sources.auditor.note(&Event::Opened { address, reader: None, study });
+        let opened = Event::Opened { address, reader: None, study, file: None };
+        shared.sources.auditor.note(&opened);
         let codes = |list: &str, key: Option<&str>, explain: fn(&str) -> Explained| {
             let list = document[list].as_array().into_iter().flatten();
             let codes = list.filter_map(|item| key.map_or(item, |key| &item[key]).as_str());

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path as Parameters, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -12,8 +13,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio_util::io::ReaderStream;
 
+use super::access::Peer;
 use super::answer::{Failure, blocking};
 use super::shared::Shared;
+use crate::audit::Event;
 use crate::domain::StudyRef;
 use crate::report::{
     FHIR_FILE, FINDING_FILE, MAP_FILE, Object, PICTURE_FILE, T1_FILE, T2_FILE, pdf_in,
@@ -81,6 +84,7 @@ pub(super) fn downloads(folder: &Path) -> Vec<Download> {
 /// Answers with a file.
 pub(super) async fn file(
     State(shared): State<Arc<Shared>>,
+    Extension(Peer(address)): Extension<Peer>,
     Parameters((study_ref, revision, asked)): Parameters<(StudyRef, u32, String)>,
 ) -> Result<Response, Failure> {
     let unpacked = asked.ends_with(VOLUME);
@@ -89,6 +93,8 @@ pub(super) async fn file(
         return Err(Failure::NotFound);
     };
     let folder = shared.sources.results.dir(&study_ref, revision);
+    let (study, taken) = (study_ref.clone(), Some(name.to_owned()));
+    shared.sources.auditor.note(&Event::Opened { address, reader: None, study, file: taken });
     let saved_as = format!("attachment; filename=\"modicd-{study_ref}-r{revision}-{name}\"");
     let mut headers = vec![(CONTENT_DISPOSITION, saved_as), (CONTENT_TYPE, kind.to_owned())];
     if name == PDF {

@@ -81,19 +81,27 @@ struct Seat {
 /// Lets a request through that brings the token of one of the list's readers, and says whose.
 async fn require_token(
     State(shared): State<Arc<Shared>>,
+    Extension(Peer(address)): Extension<Peer>,
     Path(parameters): Path<BTreeMap<String, String>>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Refusal> {
     let list = parameters.get("list").cloned().unwrap_or_default();
     let token = bearer(request.headers()).map(str::to_owned);
+    let auditor = shared.sources.auditor.clone();
     let seat = blocking(move || {
         let list = Name::try_from(list).map_err(|_| ReadingError::Token)?;
         let (list, reader) =
             shared.sources.readings.enter(&list, &token.ok_or(ReadingError::Token)?)?;
         Ok(Seat { list: list.into(), reader: reader.into() })
     });
-    let seat = seat.await?;
+    let seat = match seat.await {
+        Err(Refusal(ReadingError::Token)) => {
+            auditor.note(&Event::SignedIn { address, accepted: false });
+            return Err(ReadingError::Token.into());
+        }
+        seat => seat?,
+    };
     request.extensions_mut().insert(seat);
     Ok(next.run(request).await)
 }
@@ -176,7 +184,12 @@ async fn exam(
     blocking(move || {
         let folder = shared.open_to(&seat, &study_ref, session)?;
         let reader = Some(seat.reader.name.to_string());
-        shared.sources.auditor.note(&Event::Opened { address, reader, study: study_ref });
+        shared.sources.auditor.note(&Event::Opened {
+            address,
+            reader,
+            study: study_ref,
+            file: None,
+        });
         let read = |name: &str| -> Result<Value, ReadingError> {
             let bytes = std::fs::read(folder.join(name)).map_err(anyhow::Error::from)?;
             Ok(serde_json::from_slice(&bytes)?)
@@ -202,6 +215,7 @@ async fn exam(
 /// Answers with a volume, which the browser unpacks.
 async fn file(
     State(shared): State<Arc<Shared>>,
+    Extension(Peer(address)): Extension<Peer>,
     Extension(seat): Extension<Seat>,
     Path((_, study_ref, session, name)): Path<(Name, StudyRef, Session, String)>,
 ) -> Result<Response, Refusal> {
@@ -211,7 +225,15 @@ async fn file(
         ("modic_map.nii", Session::WithMap) => MAP_FILE,
         _ => return Err(ReadingError::NotOpen.into()),
     };
+    let auditor = shared.sources.auditor.clone();
+    let opened = Event::Opened {
+        address,
+        reader: Some(seat.reader.name.to_string()),
+        study: study_ref.clone(),
+        file: Some(packed.to_owned()),
+    };
     let folder = blocking(move || shared.open_to(&seat, &study_ref, session)).await?;
+    auditor.note(&opened);
     Ok(files::volume(&folder.join(packed)).await.map_err(anyhow::Error::from)?)
 }
 

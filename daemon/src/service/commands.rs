@@ -7,7 +7,6 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::{Auditor, Event};
 use crate::bundles::{self, UpdateError};
 use crate::config::Config;
 use crate::deliver::commands::{
@@ -32,7 +31,6 @@ pub struct Executor {
     pub bundles: Arc<bundles::Store>,
     pub desk: Arc<Desk>,
     pub waiting: mpsc::Receiver<Command>,
-    pub auditor: Auditor,
 }
 
 impl Executor {
@@ -47,7 +45,6 @@ impl Executor {
             let Some(command) = command else { return };
             let (config, index) = (self.config.clone(), self.index.clone());
             let (desk, bundles) = (Arc::clone(&self.desk), Arc::clone(&self.bundles));
-            let auditor = self.auditor.clone();
             let done = tokio::task::spawn_blocking(move || {
                 desk.answer(&command, CommandState::Running, None, Vec::new())?;
                 let (state, reason, checks) =
@@ -55,8 +52,6 @@ impl Executor {
                         Ok(checks) => (CommandState::Succeeded, None, checks),
                         Err((reason, checks)) => (CommandState::Failed, Some(reason), checks),
                     };
-                let well = reason.is_none();
-                auditor.note(&Event::Commanded { command: command.kind, well });
                 desk.answer(&command, state, reason, checks)
             });
             let is_over = async {

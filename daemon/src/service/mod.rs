@@ -31,7 +31,7 @@ use anyhow::Context;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::{self, Auditor, Author, Event};
+use crate::audit::{Auditor, Author, Event, Socket};
 use crate::bundles;
 use crate::config::Config;
 use crate::deliver::commands::Desk;
@@ -71,7 +71,7 @@ pub struct Service {
     status: status::Writer,
     counts: Counts,
     auditor: Auditor,
-    syslog: Option<audit::Socket>,
+    syslog: Socket,
     config_refused: Arc<AtomicBool>,
 }
 
@@ -81,6 +81,16 @@ pub struct Handover {
     counts: Counts,
     dicom_port: KeptPort,
     page_port: KeptPort,
+    auditor: Auditor,
+    syslog: Socket,
+}
+
+impl Handover {
+    /// No service follows: the process ends.
+    pub async fn end(self) {
+        self.auditor.note(&Event::Stopped);
+        self.syslog.close().await;
+    }
 }
 
 impl Service {
@@ -93,16 +103,23 @@ impl Service {
         mut former: Option<&mut Handover>,
     ) -> anyhow::Result<Service> {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "modicd starts.");
-        let prepared = config.clone();
         let is_first = former.is_none();
-        let kept = former.as_ref().map(|former| (former.index.clone(), former.counts.clone()));
-        let (parts, config) =
-            tokio::task::spawn_blocking(move || open(&prepared, kept).map(|p| (p, prepared)))
+        let counts = former.as_ref().map_or_else(Counts::default, |former| former.counts.clone());
+        let author = Author {
+            site: config.mqtt.site.clone(),
+            device: config.mqtt.device.clone(),
+            ae_title: config.receive.ae_title.clone(),
+        };
+        let mut syslog = Socket::new(&config.audit, counts.clone());
+        let lasting = former.as_ref().map_or(&syslog, |former| &former.syslog);
+        let auditor = Auditor::new(&config.audit, author, counts.clone(), lasting);
+        let (prepared, kept) = (config.clone(), former.as_ref().map(|former| former.index.clone()));
+        let (counting, auditing) = (counts.clone(), auditor.clone());
+        let parts =
+            tokio::task::spawn_blocking(move || open(&prepared, kept, &counting, &auditing))
                 .await
                 .context("opening the state folder ended in a panic")??;
-        let Parts { key, store, index, results, outbox, pacs, bundles, networks, counts, .. } =
-            parts;
-        let (auditor, syslog) = (parts.auditor, parts.syslog);
+        let Parts { key, store, index, results, outbox, pacs, bundles, networks } = parts;
 
         let identity = Identity::new(&config.mqtt.device, config.mqtt.time_precision);
         let topics = config.mqtt.topics()?;
@@ -169,19 +186,19 @@ impl Service {
         };
         let ledger = config.state_dir.join("commands.json");
         let allow = &config.mqtt.commands.allow;
-        let (desk, waiting) =
-            Desk::open(&ledger, allow, identity.clone(), topics, Arc::clone(&outbox))?;
+        let (desk, waiting) = Desk::open(
+            &ledger,
+            allow,
+            identity.clone(),
+            topics,
+            Arc::clone(&outbox),
+            auditor.clone(),
+        )?;
         let desk = Arc::new(desk);
         let delivery = Delivery::new(&config.mqtt, identity, outbox, Arc::clone(&desk), feeds)?
             .counted_by(counts.clone());
-        let executor = Executor {
-            config: config.clone(),
-            index: index.clone(),
-            bundles,
-            desk,
-            waiting,
-            auditor: auditor.clone(),
-        };
+        let executor =
+            Executor { config: config.clone(), index: index.clone(), bundles, desk, waiting };
         let intake = Intake::new(index.clone(), Arc::clone(&announcer), counts.clone());
         let sink: Arc<dyn InstanceSink> = Arc::new(intake);
         let commitments = pacs.awaits_commitment().then(|| Arc::clone(&pacs) as _);
@@ -192,7 +209,7 @@ impl Service {
             commitments,
             counts.clone(),
             auditor.clone(),
-            former.map(|former| &mut former.dicom_port),
+            former.as_mut().map(|former| &mut former.dicom_port),
         )
         .await?;
         let config_refused = Arc::<AtomicBool>::default();
@@ -229,9 +246,9 @@ impl Service {
             reasons: Default::default(),
             keeper,
         };
-        auditor.note(&Event::Started);
-        if !is_first {
-            auditor.note(&Event::Reconfigured);
+        match former {
+            Some(former) => syslog.take_over(&mut former.syslog),
+            None => auditor.note(&Event::Started),
         }
         Ok(Service {
             config,
@@ -296,17 +313,14 @@ impl Service {
             syslog,
             config_refused: _,
         } = self;
-        let handover = Handover {
-            index: worker.index.clone(),
-            counts,
-            dicom_port: server.keep_open().context("can't keep the DICOM port")?,
-            page_port: page.keep_open().context("can't keep the page's port")?,
-        };
+        let index = worker.index.clone();
+        let dicom_port = server.keep_open().context("can't keep the DICOM port")?;
+        let page_port = page.keep_open().context("can't keep the page's port")?;
         let pulses = vec![worker.pulse.clone(), delivery.pulse()];
         let receiving = shutdown.child_token();
         let delivering = CancellationToken::new();
         let auditing = CancellationToken::new();
-        let syslog = syslog.map(|syslog| tokio::spawn(syslog.run(auditing.clone())));
+        let syslog = tokio::spawn(syslog.run(auditing.clone()));
         let server = tokio::spawn(server.run(receiving.clone()));
         let folder = tokio::spawn({
             let (receiving, auditor) = (receiving.clone(), auditor.clone());
@@ -330,13 +344,17 @@ impl Service {
         pacs.await.context("delivery to the PACS ended in a panic")?;
         status.await.context("writing the status ended in a panic")?;
         watchdog.await.context("feeding the watchdog ended in a panic")?;
-        auditor.note(&Event::Stopped);
         auditing.cancel();
-        if let Some(syslog) = syslog {
-            syslog.await.context("sending audit messages ended in a panic")?;
-        }
+        let syslog = syslog.await.context("sending audit messages ended in a panic")?;
+        let handover = Handover { index, counts, dicom_port, page_port, auditor, syslog };
         tracing::info!("modicd has stopped.");
-        worked.map(|()| handover)
+        match worked {
+            Ok(()) => Ok(handover),
+            Err(error) => {
+                handover.end().await;
+                Err(error)
+            }
+        }
     }
 }
 
@@ -350,13 +368,15 @@ struct Parts {
     pacs: Arc<Pacs>,
     bundles: Arc<bundles::Store>,
     networks: Networks,
-    counts: Counts,
-    auditor: Auditor,
-    syslog: Option<audit::Socket>,
 }
 
 /// `kept` was opened and compared with the files before.
-fn open(config: &Config, kept: Option<(Index, Counts)>) -> anyhow::Result<Parts> {
+fn open(
+    config: &Config,
+    kept: Option<Index>,
+    counts: &Counts,
+    auditor: &Auditor,
+) -> anyhow::Result<Parts> {
     let state = &config.state_dir;
     std::fs::create_dir_all(state).with_context(|| format!("can't make {}", state.display()))?;
     let key = site_key::load(config.site_key_file.as_deref(), state)?;
@@ -367,34 +387,13 @@ fn open(config: &Config, kept: Option<(Index, Counts)>) -> anyhow::Result<Parts>
         .leaving_free(config.storage.min_free_bytes);
     let store = Arc::new(store);
     let results = ResultStore::open(state)?;
-    let (index, counts) = match kept {
-        Some((index, counts)) => (index, counts),
-        None => (open_index(state, &store, &results)?, Counts::default()),
-    };
+    let index = kept.map_or_else(|| open_index(state, &store, &results), Ok)?;
     let outbox = Arc::new(Outbox::open(&state.join("outbox"), (&config.mqtt).into())?);
-    let author = Author {
-        site: config.mqtt.site.clone(),
-        device: config.mqtt.device.clone(),
-        ae_title: config.receive.ae_title.clone(),
-    };
-    let (auditor, syslog) = audit::open(&config.audit, author, counts.clone());
-    let pacs = Arc::new(Pacs::open(state, &config.pacs, &results, &counts, &auditor)?);
+    let pacs = Arc::new(Pacs::open(state, &config.pacs, &results, counts, auditor)?);
     let bundles = Arc::new(bundles::Store::new(config)?);
     bundles.process_begins();
     let networks = Networks::load(config, Arc::clone(&bundles), counts.clone())?;
-    Ok(Parts {
-        key,
-        store,
-        index,
-        results,
-        outbox,
-        pacs,
-        bundles,
-        networks,
-        counts,
-        auditor,
-        syslog,
-    })
+    Ok(Parts { key, store, index, results, outbox, pacs, bundles, networks })
 }
 
 /// Opens the index and makes it agree with the files.

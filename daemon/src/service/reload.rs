@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Handover, Service};
+use crate::audit::Event;
 use crate::config::Config;
 use crate::store::Disk;
 use crate::{preflight, supervision};
@@ -47,7 +48,8 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
         let next = loop {
             let asked = tokio::select! {
                 ended = &mut running => {
-                    return ended.context("the daemon ended in a panic")?.map(drop);
+                    ended.context("the daemon ended in a panic")??.end().await;
+                    return Ok(());
                 }
                 asked = signals.next() => asked,
             };
@@ -55,7 +57,8 @@ pub async fn serve(path: &Path) -> anyhow::Result<()> {
                 tracing::info!("Asked to stop.");
                 supervision::stopping();
                 stop.cancel();
-                return running.await.context("stopping ended in a panic")?.map(drop);
+                running.await.context("stopping ended in a panic")??.end().await;
+                return Ok(());
             }
             match read_again(path, &config).await {
                 Ok(next) => break next,
@@ -103,6 +106,7 @@ async fn start_next(
 ) -> anyhow::Result<(Service, Config)> {
     match Service::start(next.clone(), Some(former)).await {
         Ok(service) => {
+            service.auditor.note(&Event::Reconfigured);
             supervision::ready(RUNNING);
             Ok((service, next))
         }

@@ -37,9 +37,10 @@ use crate::supervision::{Clock, Pulse};
 /// Code of `study.failed` when the analysis ended in errors or took the daemon down.
 const ANALYSIS_FAILED: &str = "analysis_failed";
 
-/// How often the system is asked whether its clock is right: while analyses wait for it, and later while it isn't.
+/// How often the system is asked whether its clock is right: while analyses wait for it, later while it isn't, and while it is.
 const ASK_CLOCK_AT_START_EVERY: Duration = Duration::from_secs(2);
 const ASK_CLOCK_EVERY: Duration = Duration::from_secs(60);
+const ASK_GOOD_CLOCK_EVERY: Duration = Duration::from_secs(600);
 
 pub(super) struct Worker {
     pub config: WorkerConfig,
@@ -77,7 +78,11 @@ impl Worker {
         }
         let mut asked = Instant::now();
         while !shutdown.is_cancelled() {
-            if self.clock == Clock::Free && asked.elapsed() >= ASK_CLOCK_EVERY {
+            let again_after = match self.clock {
+                Clock::Free => ASK_CLOCK_EVERY,
+                Clock::Synchronised | Clock::Unknown => ASK_GOOD_CLOCK_EVERY,
+            };
+            if self.clock_wait.is_some() && asked.elapsed() >= again_after {
                 (self.clock, asked) = (Clock::ask().await, Instant::now());
             }
             let stop = shutdown.clone();

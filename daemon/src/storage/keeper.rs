@@ -219,7 +219,7 @@ impl Keeper {
         };
         if went {
             self.counts.storage_removed(part);
-            self.auditor.note(&Event::Removed { study: study_ref.clone() });
+            self.auditor.note(&Event::Removed { study: study_ref.clone(), part });
             tracing::info!(%study_ref, part = part.as_str(), "A study was removed, wholly or in part, as [storage] says.");
         }
         Ok(went)

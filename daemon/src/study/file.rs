@@ -197,6 +197,10 @@ fn scan_tokens(reader: &mut BufReader<File>, file_len: u64) -> Result<Scan, File
                 if offset.saturating_add(len.into()) > file_len {
                     return Err(cut_off());
                 }
+                // With a rest, dicom-parser would come here again and again without a step forward.
+                if in_pixels && items == 1 && !len.is_multiple_of(4) {
+                    return Err(FileError::Unreadable);
+                }
                 if in_pixels && items == 1 {
                     decoder
                         .read_u32_to_vec(len, &mut offset_table)

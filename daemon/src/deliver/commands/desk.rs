@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::ledger::{Ledger, Taken};
 use super::{Check, CommandState, CommandStatus, CommandType, MAX_LIFETIME, Refusal, Request};
+use crate::audit::{Auditor, Event};
 use crate::deliver::topics::schema;
 use crate::deliver::{Envelope, EventId, Identity, Message, Outbox, OutboxError, Topics};
 
@@ -22,8 +23,7 @@ const MAX_ID: usize = 64;
 pub struct Command {
     /// What is asked for.
     pub request: Request,
-    /// Its name: of a [`CommandType`].
-    pub kind: &'static str,
+    kind: &'static str,
     id: String,
 }
 
@@ -33,6 +33,7 @@ pub struct Desk {
     identity: Identity,
     topics: Topics,
     outbox: Arc<Outbox>,
+    auditor: Auditor,
     ledger: Mutex<Ledger>,
     accepted: mpsc::Sender<Command>,
     /// Whether nothing is answered any more; locked while an answer is written.
@@ -48,12 +49,13 @@ impl Desk {
         identity: Identity,
         topics: Topics,
         outbox: Arc<Outbox>,
+        auditor: Auditor,
     ) -> Result<(Desk, mpsc::Receiver<Command>), OutboxError> {
         let (ledger, unended) = Ledger::open(path);
         let (accepted, waiting) = mpsc::channel(WAITING);
         let ledger = Mutex::new(ledger);
         let (allow, left) = (allow.to_vec(), Mutex::default());
-        let desk = Desk { allow, identity, topics, outbox, ledger, accepted, left };
+        let desk = Desk { allow, identity, topics, outbox, auditor, ledger, accepted, left };
         for (kind, id) in unended {
             desk.say(&kind, &id, CommandState::Failed, Some("interrupted"), Vec::new())?;
             desk.note_end(&kind, &id);
@@ -184,6 +186,10 @@ impl Desk {
         checks: Vec<Check>,
     ) -> Result<(), OutboxError> {
         let (command, id) = (kind.to_owned(), id.to_owned());
+        if matches!(state, CommandState::Refused | CommandState::Failed | CommandState::Succeeded) {
+            let succeeded = state == CommandState::Succeeded;
+            self.auditor.note(&Event::Commanded { command: command.clone(), succeeded });
+        }
         let topic = self.topics.command_status(&command, &id);
         let event = EventId::derive(&[&topic, &format!("{state:?}")]);
         let body = CommandStatus { command, id, state, reason, checks };
@@ -222,7 +228,8 @@ mod tests {
         let topics = Topics::new("modic", "site", "box").unwrap();
         let path = dir.path().join("commands.json");
         let (desk, waiting) =
-            Desk::open(&path, allow, identity, topics, Arc::clone(&outbox)).unwrap();
+            Desk::open(&path, allow, identity, topics, Arc::clone(&outbox), Auditor::default())
+                .unwrap();
         Fixture { desk, waiting, outbox, dir }
     }
 
@@ -310,8 +317,15 @@ mod tests {
         let identity = Identity::new("box", TimePrecision::default());
         let path = before.dir.path().join("commands.json");
         let allow = [CommandType::SelfTest];
-        let (desk, waiting) =
-            Desk::open(&path, &allow, identity, topics, Arc::clone(&before.outbox)).unwrap();
+        let (desk, waiting) = Desk::open(
+            &path,
+            &allow,
+            identity,
+            topics,
+            Arc::clone(&before.outbox),
+            Auditor::default(),
+        )
+        .unwrap();
         let after = Fixture { desk, waiting, ..before };
         after.ask("self-test", "a", 60, false);
         let answers: Vec<_> = after.answers().into_iter().map(|(_, s, r)| (s, r)).collect();

@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::audit::Auditor;
 use crate::{
     broker,
     deliver::{
@@ -55,8 +56,15 @@ impl Running {
         let identity = Identity::new(&config.device, config.time_precision);
         let topics = config.topics().unwrap();
         let ledger = dir.join("commands.json");
-        let (desk, _) =
-            Desk::open(&ledger, &[], identity.clone(), topics, Arc::clone(&outbox)).unwrap();
+        let (desk, _) = Desk::open(
+            &ledger,
+            &[],
+            identity.clone(),
+            topics,
+            Arc::clone(&outbox),
+            Auditor::default(),
+        )
+        .unwrap();
         let (out, desk) = (Arc::clone(&outbox), Arc::new(desk));
         let delivery = Delivery::new(&config, identity.clone(), out, desk, feeds).unwrap();
         let shutdown = CancellationToken::new();

@@ -149,7 +149,7 @@ impl StudyRecord {
                 || self.was_quiet_for(quiet_period, now_ms))
     }
 
-    /// A last instance of times to come is one from before the clock was set back: it may have been quiet for any time, and
+    /// A last instance that lies in the future came before the clock was set back: it may have been quiet for any time, and
     /// waiting for the clock to get there again could take years.
     fn was_quiet_for(&self, period: Duration, now_ms: u64) -> bool {
         u128::from(now_ms.abs_diff(self.last_activity_ms)) >= period.as_millis()
