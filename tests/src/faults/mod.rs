@@ -200,8 +200,9 @@ impl<'a> Chain<'a> {
         let subscriber = Subscriber::start(&broker);
         let proxy = Proxy::start(broker.port);
         let worker = "max_attempts = 1000\nclock_wait_s = 0";
-        // A clock that is years ahead, and trusted, takes away what is old.
-        let storage = "[storage]\ninstances_max_age_days = 0\nresults_max_age_days = 0";
+        // Nothing is removed on purpose: neither for its age when the clock is years ahead, nor for a full disk.
+        let storage =
+            "[storage]\ninstances_max_age_days = 0\nresults_max_age_days = 0\nmin_free_bytes = 0";
         let mut daemon = Daemon::prepare(folder, proxy.port, ["", worker, "", storage]);
         daemon.reconfigure("quiet_period_s = 0.8", "quiet_period_s = 0.3");
         let disk = Disk::mount(&daemon.state).expect("FUSE is there, and this is root");
