@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::rejection::Rejection;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
@@ -40,6 +40,7 @@ impl Limits {
 
     /// Counts a connection; `None` when the address has far too many.
     pub(super) fn connect(self: &Arc<Limits>, address: IpAddr, now: Instant) -> Option<Place> {
+        let address = accountable(address);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= TIDY_FROM {
             known.retain(|_, usage| {
@@ -60,6 +61,14 @@ impl Limits {
     fn filled(&self, usage: &Usage, now: Instant) -> f64 {
         let minutes = now.saturating_duration_since(usage.at).as_secs_f64() / 60.0;
         (usage.requests + minutes * self.requests_per_minute).min(self.requests_per_minute)
+    }
+}
+
+/// The address that a peer's limits count for. A machine has a whole /64 of IPv6 to choose its addresses from (RFC 4291, 2.5.1).
+fn accountable(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 
@@ -131,6 +140,18 @@ mod tests {
         assert_eq!(limits.connect(OTHER, now).unwrap().associate(now), Ok(()));
         places.remove(0);
         assert_eq!(places[1].associate(now), Ok(()));
+    }
+
+    #[test]
+    fn many_addresses_of_one_ipv6_network_count_as_one() {
+        let (limits, now) = (limits(2, 1000), Instant::now());
+        let ask = |address: &str| {
+            let mut place = limits.connect(address.parse().unwrap(), now).unwrap();
+            place.associate(now).map(|()| place)
+        };
+        let _places = [ask("2001:db8:0:1::1").unwrap(), ask("2001:db8:0:1:ffff::2").unwrap()];
+        assert_eq!(ask("2001:db8:0:1::3").unwrap_err(), Rejection::PeerFull);
+        assert!(ask("2001:db8:0:2::1").is_ok());
     }
 
     #[test]
