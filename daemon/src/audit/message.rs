@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::event::Event;
 use crate::domain::{AeTitle, StudyRef};
 use crate::receive::{Arrivals, Origin};
+use crate::report::OWN_SCHEME;
 use crate::store::index::Part;
 
 /// A coded term.
@@ -52,7 +53,7 @@ const SOURCE_MEDIA: Code = dcm("110155", "Source Media");
 const URI: Code = dcm("110037", "URI");
 const NODE_ID: Code = dcm("110182", "Node ID");
 const STUDY_REFERENCE: Code =
-    Code { code: "study_ref", scheme: "99MODICD", meaning: "Keyed hash of Study Instance UID" };
+    Code { code: "study_ref", scheme: OWN_SCHEME, meaning: "Keyed hash of Study Instance UID" };
 
 /// Who writes the messages.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -123,6 +123,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn index_and_patient_coordinates_are_inverse_on_an_oblique_grid() {
+        let (s, c) = 0.3_f64.sin_cos();
+        let axes = [[c, s, 0.0], [0.0, 0.0, -1.0], [-s, c, 0.0]];
+        let grid =
+            Grid::new([15, 384, 384], [-30.0, -90.0, 140.0], axes, [4.4, 0.73, 0.73]).unwrap();
+        let back = grid.to_index(grid.to_patient([3.5, 17.0, 250.25]));
+        for (got, want) in back.into_iter().zip([3.5, 17.0, 250.25]) {
+            assert!((got - want).abs() < 1e-9, "{got} {want}");
+        }
+    }
+
+    #[test]
     fn impossible_grids_are_refused() {
         let axes = [[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]];
         assert!(Grid::new([1, 1, 1], [0.0; 3], axes, [0.0, 1.0, 1.0]).is_err());

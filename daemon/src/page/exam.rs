@@ -15,7 +15,6 @@ use super::exams::Exam;
 use super::files::{self, Download};
 use super::shared::Shared;
 use super::words::{self, Explained};
-use crate::audit::Event;
 use crate::domain::{ModicType, StudyRef};
 use crate::report::{SCENE_FILE, T1_FILE, T2_FILE, colour};
 
@@ -86,9 +85,7 @@ async fn details(
         let results = shared.sources.results.revisions(&study_ref)?;
         let result = results.iter().find(|r| r.revision == revision).ok_or(Failure::NotFound)?;
         let document: Value = serde_json::from_slice(&result.finding()?)?;
-        let study = study_ref.clone();
-        let opened = Event::Opened { address, reader: None, study, file: None };
-        shared.sources.auditor.note(&opened);
+        shared.sources.opened(address, None, &study_ref, None);
         let codes = |list: &str, key: Option<&str>, explain: fn(&str) -> Explained| {
             let list = document[list].as_array().into_iter().flatten();
             let codes = list.filter_map(|item| key.map_or(item, |key| &item[key]).as_str());

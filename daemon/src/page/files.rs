@@ -16,7 +16,6 @@ use tokio_util::io::ReaderStream;
 use super::access::Peer;
 use super::answer::{Failure, blocking};
 use super::shared::Shared;
-use crate::audit::Event;
 use crate::domain::StudyRef;
 use crate::report::{
     FHIR_FILE, FINDING_FILE, MAP_FILE, Object, PICTURE_FILE, T1_FILE, T2_FILE, pdf_in,
@@ -93,19 +92,21 @@ pub(super) async fn file(
         return Err(Failure::NotFound);
     };
     let folder = shared.sources.results.dir(&study_ref, revision);
-    let (study, taken) = (study_ref.clone(), Some(name.to_owned()));
-    shared.sources.auditor.note(&Event::Opened { address, reader: None, study, file: taken });
     let saved_as = format!("attachment; filename=\"modicd-{study_ref}-r{revision}-{name}\"");
     let mut headers = vec![(CONTENT_DISPOSITION, saved_as), (CONTENT_TYPE, kind.to_owned())];
     if name == PDF {
         let pdf =
             blocking(move || pdf_in(&folder.join(Object::Page.file())).ok_or(Failure::NotFound));
-        return Ok(with(headers, Body::from(pdf.await?)));
+        let pdf = pdf.await?;
+        shared.sources.opened(address, None, &study_ref, Some(name));
+        return Ok(with(headers, Body::from(pdf)));
     }
     if unpacked {
         headers.push(gzip_encoded());
     }
-    stream(&folder.join(name), headers).await.map_err(|_| Failure::NotFound)
+    let answer = stream(&folder.join(name), headers).await.map_err(|_| Failure::NotFound)?;
+    shared.sources.opened(address, None, &study_ref, Some(name));
+    Ok(answer)
 }
 
 /// Answers with a compressed volume that the browser unpacks.

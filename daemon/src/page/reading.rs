@@ -88,7 +88,7 @@ async fn require_token(
 ) -> Result<Response, Refusal> {
     let list = parameters.get("list").cloned().unwrap_or_default();
     let token = bearer(request.headers()).map(str::to_owned);
-    let auditor = shared.sources.auditor.clone();
+    let (auditor, was_shown) = (shared.sources.auditor.clone(), token.is_some());
     let seat = blocking(move || {
         let list = Name::try_from(list).map_err(|_| ReadingError::Token)?;
         let (list, reader) =
@@ -96,7 +96,7 @@ async fn require_token(
         Ok(Seat { list: list.into(), reader: reader.into() })
     });
     let seat = match seat.await {
-        Err(Refusal(ReadingError::Token)) => {
+        Err(Refusal(ReadingError::Token)) if was_shown => {
             auditor.note(&Event::SignedIn { address, accepted: false });
             return Err(ReadingError::Token.into());
         }
@@ -183,13 +183,7 @@ async fn exam(
 ) -> Result<Json<Exam>, Refusal> {
     blocking(move || {
         let folder = shared.open_to(&seat, &study_ref, session)?;
-        let reader = Some(seat.reader.name.to_string());
-        shared.sources.auditor.note(&Event::Opened {
-            address,
-            reader,
-            study: study_ref,
-            file: None,
-        });
+        shared.sources.opened(address, Some(&seat.reader.name), &study_ref, None);
         let read = |name: &str| -> Result<Value, ReadingError> {
             let bytes = std::fs::read(folder.join(name)).map_err(anyhow::Error::from)?;
             Ok(serde_json::from_slice(&bytes)?)
@@ -225,15 +219,12 @@ async fn file(
         ("modic_map.nii", Session::WithMap) => MAP_FILE,
         _ => return Err(ReadingError::NotOpen.into()),
     };
-    let auditor = shared.sources.auditor.clone();
-    let opened = Event::Opened {
-        address,
-        reader: Some(seat.reader.name.to_string()),
-        study: study_ref.clone(),
-        file: Some(packed.to_owned()),
-    };
-    let folder = blocking(move || shared.open_to(&seat, &study_ref, session)).await?;
-    auditor.note(&opened);
+    let folder = blocking(move || {
+        let folder = shared.open_to(&seat, &study_ref, session)?;
+        shared.sources.opened(address, Some(&seat.reader.name), &study_ref, Some(packed));
+        Ok(folder)
+    })
+    .await?;
     Ok(files::volume(&folder.join(packed)).await.map_err(anyhow::Error::from)?)
 }
 

@@ -1,5 +1,6 @@
 //! What the answers are made from: the same for all requests.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
 use super::summaries::Summaries;
-use crate::audit::Auditor;
+use crate::audit::{Auditor, Event};
 use crate::deliver::Outbox;
 use crate::deliver::payload::{Health, Info, Metrics};
+use crate::domain::StudyRef;
 use crate::metrics::Exporter;
-use crate::reading::ReadingStore;
+use crate::reading::{Name, ReadingStore};
 use crate::store::{Index, ResultStore};
 
 /// What the service hands to the page.
@@ -37,6 +39,24 @@ pub(crate) struct Sources {
     pub auditor: Auditor,
     /// The same and more for Prometheus.
     pub exporter: Arc<Exporter>,
+}
+
+impl Sources {
+    /// Tells the audit that somebody sees an exam's findings, or a file of it; a reader of a reading list is known by name.
+    pub fn opened(
+        &self,
+        address: IpAddr,
+        reader: Option<&Name>,
+        study: &StudyRef,
+        file: Option<&str>,
+    ) {
+        self.auditor.note(&Event::Opened {
+            address,
+            reader: reader.map(ToString::to_string),
+            study: study.clone(),
+            file: file.map(str::to_owned),
+        });
+    }
 }
 
 /// The state of every handler.

@@ -12,7 +12,7 @@ mod volumes;
 
 pub use document::{BundleUsed, DiscSummary, FindingBody, LIMITS, LevelSeen};
 pub use hospital::Object;
-pub(crate) use hospital::{FHIR_FILE, pdf_in};
+pub(crate) use hospital::{FHIR_FILE, OWN_SCHEME, pdf_in};
 pub(crate) use picture::colour;
 
 use std::path::Path;

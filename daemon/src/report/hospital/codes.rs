@@ -13,7 +13,7 @@ pub(super) struct Code {
 }
 
 /// The scheme for what no standard has a code for: Modic types, mixed ones too, and what is measured of them.
-pub(super) const OWN_SCHEME: &str = "99MODICD";
+pub(crate) const OWN_SCHEME: &str = "99MODICD";
 
 fn code(scheme: &'static str, value: &str, meaning: &str) -> Code {
     Code { value: value.to_owned(), scheme, meaning: meaning.to_owned() }

@@ -30,6 +30,7 @@ use super::{FindingBody, ReportError};
 use crate::domain::derived_uid;
 use crate::modic::ModicResult;
 use crate::study::SeriesPair;
+pub(crate) use codes::OWN_SCHEME;
 use dataset::{Build, item};
 pub use object::Object;
 pub(crate) use page::pdf_in;
