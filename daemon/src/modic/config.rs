@@ -27,12 +27,12 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            typing_version: "4".to_owned(),
+            typing_version: "5".to_owned(),
             low_below: 0.85,
             high_above: 1.15,
             mixed_from_percent: 20.0,
             endplate_contact_mm: 3.0,
-            min_volume_mm3: 30.0,
+            min_volume_mm3: 20.0,
             grow_to_probability: 0.3,
         }
     }

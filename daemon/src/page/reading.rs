@@ -219,13 +219,11 @@ async fn file(
         ("modic_map.nii", Session::WithMap) => MAP_FILE,
         _ => return Err(ReadingError::NotOpen.into()),
     };
-    let folder = blocking(move || {
-        let folder = shared.open_to(&seat, &study_ref, session)?;
-        shared.sources.opened(address, Some(&seat.reader.name), &study_ref, Some(packed));
-        Ok(folder)
-    })
-    .await?;
-    Ok(files::volume(&folder.join(packed)).await.map_err(anyhow::Error::from)?)
+    let (asked, exam, reader) = (shared.clone(), study_ref.clone(), seat.reader.name.clone());
+    let folder = blocking(move || asked.open_to(&seat, &exam, session)).await?;
+    let answer = files::volume(&folder.join(packed)).await.map_err(anyhow::Error::from)?;
+    shared.sources.opened(address, Some(&reader), &study_ref, Some(packed));
+    Ok(answer)
 }
 
 /// What a reader says of an exam.

@@ -6,7 +6,7 @@ use ndarray::{ArrayView2, Axis};
 
 use crate::domain::{ModicType, Volume};
 use crate::modic::{Finding, ModicResult};
-use crate::volume::to_square_pixels;
+use crate::volume::View;
 
 /// Pixels of the picture per mm.
 const PIXEL_MM: f64 = 0.6;
@@ -38,8 +38,9 @@ pub(crate) fn colour(kind: ModicType) -> (Rgb<u8>, &'static str) {
 pub(crate) fn draw(t1: &Volume, t2: &Volume, result: &ModicResult) -> RgbImage {
     let slices = slices_to_show(result, t1.grid.shape[0]);
     let pixel_mm = [t1.grid.spacing[1], t1.grid.spacing[2]];
-    let square =
-        |v: &Volume, s: usize| to_square_pixels(v.data.index_axis(Axis(0), s), pixel_mm, PIXEL_MM);
+    let (_, rows, columns) = t1.data.dim();
+    let view = View::whole((rows, columns), pixel_mm, PIXEL_MM);
+    let square = |v: &Volume, s: usize| view.take(v.data.index_axis(Axis(0), s), pixel_mm);
     let panel = square(t1, slices[0]);
     let (height, width) = (panel.nrows() as u32, panel.ncols() as u32);
     let lines = lines(result);

@@ -5,6 +5,7 @@
 //! changes on T1 and T2 divided by it (Gao et al. 2022, two networks in sequence). It doesn't know what a
 //! level, an endplate or a Modic type is: that is the `modic` stage's.
 
+mod axis;
 mod config;
 mod marrow;
 mod networks;

@@ -1,15 +1,15 @@
 //! The two networks, slice by slice, between T1's grid and the square pixels they were trained with.
 
-use std::ops::Range;
 use std::path::Path;
 
 use modic_models::{Bundle, BundleError, Manifest, Normalisation, Runtime, Shipped};
-use ndarray::{Array2, Array3, ArrayView3, Axis, Zip, s, stack};
+use ndarray::{Array2, Array3, ArrayView3, Axis, Zip, stack};
 
+use super::axis::turn_deg;
 use super::{MarrowField, OnSlice, SegmentError, Segmentation, anatomy, normalise};
 use crate::domain::Volume;
 use crate::mask;
-use crate::volume::{covered, from_square_pixels, moved_mm, resample_onto, to_square_pixels};
+use crate::volume::{View, covered, moved_mm, resample_onto};
 
 /// Marrow counts as a reference this far inside the cortex, mm.
 pub const MARROW_DEPTH_MM: f64 = 2.0;
@@ -17,6 +17,9 @@ pub const MARROW_DEPTH_MM: f64 = 2.0;
 const CANDIDATE_MARGIN_MM: f64 = 2.0;
 /// Network 2 sees this much around the vertebral bodies, mm.
 const MARGIN_MM: f64 = 20.0;
+/// Network 2 sees each slice turned so around the way the spine usually lies, and its answers are averaged: one alone
+/// depends on where the pixels happen to lie.
+const VIEWS_DEG: [f64; 3] = [0.0, 10.0, -10.0];
 /// Whether the patient moved is told by what lies this near to the bodies, mm.
 const NEAR_MM: f64 = 8.0;
 /// Fewer voxels than this are no vertebral body, mm³.
@@ -74,7 +77,7 @@ impl Segmenter {
         on_slice: OnSlice,
     ) -> Result<Segmentation, SegmentError> {
         let anatomy = self.anatomy(t1, on_slice)?;
-        let bodies = anatomy.mapv(|class| class == anatomy::VERTEBRA || class == anatomy::S1);
+        let bodies = anatomy.mapv(is_body);
         let bodies_mm3 = bodies.iter().filter(|b| **b).count() as f64 * t1.grid.voxel_mm3();
         if bodies_mm3 < MIN_BODIES_MM3 {
             return Err(SegmentError::NoVertebrae);
@@ -108,15 +111,17 @@ impl Segmenter {
     /// Network 1 over every slice.
     fn anatomy(&mut self, t1: &Volume, on_slice: OnSlice) -> Result<Array3<u8>, SegmentError> {
         let pixel = self.vertebrae.manifest().input.pixel_mm;
-        let [_, row_mm, column_mm] = t1.grid.spacing;
+        let spacing = [t1.grid.spacing[1], t1.grid.spacing[2]];
+        let (_, rows, columns) = t1.data.dim();
+        let view = View::whole((rows, columns), spacing, pixel);
         let mut classes = Array3::zeros(t1.data.dim());
         for (slice, mut classes) in t1.data.outer_iter().zip(classes.outer_iter_mut()) {
-            let square = to_square_pixels(slice, [row_mm, column_mm], pixel);
+            let square = view.take(slice, spacing);
             let input = normalise::local(square.view(), pixel).insert_axis(Axis(0));
             let logits = self.vertebrae.run(input.view())?;
             let mut best = Array2::from_elem(slice.dim(), f32::NEG_INFINITY);
             for (class, probability) in (0u8..).zip(softmax(logits).outer_iter()) {
-                let map = from_square_pixels(probability, slice.dim(), [row_mm, column_mm], pixel);
+                let map = view.give_back(probability, slice.dim(), spacing, 0.0);
                 Zip::from(&mut classes).and(&mut best).and(&map).for_each(|at, best, p| {
                     if p > best {
                         (*at, *best) = (class, *p);
@@ -142,14 +147,10 @@ impl Segmenter {
         on_slice: OnSlice,
     ) -> Result<Array3<f32>, SegmentError> {
         let pixel = self.modic.manifest().input.pixel_mm;
-        let [_, row_mm, column_mm] = t1_ratio.grid.spacing;
-        let [rows, columns] = surroundings(bodies, [row_mm, column_mm]);
-        let series = [t1_ratio, t2_ratio].map(|ratio| -> Vec<Array2<f32>> {
-            let part = ratio.data.slice(s![.., rows.clone(), columns.clone()]);
-            part.outer_iter()
-                .map(|slice| to_square_pixels(slice, [row_mm, column_mm], pixel))
-                .collect()
-        });
+        let spacing = [t1_ratio.grid.spacing[1], t1_ratio.grid.spacing[2]];
+        let turn = turn_deg(bodies, spacing);
+        let views = VIEWS_DEG
+            .map(|degrees| View::around(bodies, spacing, turn + degrees, MARGIN_MM, pixel));
         let last = bodies.len_of(Axis(0)) - 1;
         let mut probability = Array3::zeros(t1_ratio.data.dim());
         for (index, bodies) in bodies.outer_iter().enumerate() {
@@ -160,16 +161,19 @@ impl Segmenter {
                 continue;
             }
             let around = [index.saturating_sub(1), index, (index + 1).min(last)];
-            let channels: Vec<_> =
-                series.iter().flat_map(|slices| around.map(|k| slices[k].view())).collect();
-            let input = stack(Axis(0), &channels)
-                .expect("all channels are resampled from one part of one grid");
-            let mut logits = self.modic.run(input.view())?;
-            logits.mapv_inplace(|x| 1.0 / (1.0 + (-x).exp()));
-            let mut target = probability.slice_mut(s![index, rows.clone(), columns.clone()]);
-            let shape = target.dim();
-            let map = logits.index_axis(Axis(0), 0);
-            target.assign(&from_square_pixels(map, shape, [row_mm, column_mm], pixel));
+            let mut target = probability.index_axis_mut(Axis(0), index);
+            for view in &views {
+                let seen = |ratio: &Volume| {
+                    around.map(|k| view.take(ratio.data.index_axis(Axis(0), k), spacing))
+                };
+                let [t1, t2] = [seen(t1_ratio), seen(t2_ratio)];
+                let channels: Vec<_> = t1.iter().chain(&t2).map(|c| c.view()).collect();
+                let input = stack(Axis(0), &channels).expect("all channels are of one view");
+                let logits = self.modic.run(input.view())?;
+                let logits = logits.index_axis(Axis(0), 0);
+                target += &view.give_back(logits, bodies.dim(), spacing, f32::NEG_INFINITY);
+            }
+            target.mapv_inplace(|sum| 1.0 / (1.0 + (-sum / VIEWS_DEG.len() as f32).exp()));
         }
         Ok(probability)
     }
@@ -213,21 +217,8 @@ fn ratio(
         .map_err(|source| SegmentError::Marrow { series, source })
 }
 
-/// Rows and columns that hold all bodies and [`MARGIN_MM`] around them.
-fn surroundings(bodies: ArrayView3<bool>, pixel_mm: [f64; 2]) -> [Range<usize>; 2] {
-    let (_, rows, columns) = bodies.dim();
-    let mut low = [rows, columns];
-    let mut high = [0, 0];
-    for ((_, r, c), _) in bodies.indexed_iter().filter(|(_, b)| **b) {
-        for (k, at) in [r, c].into_iter().enumerate() {
-            low[k] = low[k].min(at);
-            high[k] = high[k].max(at + 1);
-        }
-    }
-    std::array::from_fn(|k| {
-        let margin = (MARGIN_MM / pixel_mm[k]).ceil() as usize;
-        low[k].saturating_sub(margin)..(high[k] + margin).min([rows, columns][k])
-    })
+fn is_body(class: u8) -> bool {
+    class == anatomy::VERTEBRA || class == anatomy::S1
 }
 
 /// Probabilities over the classes, in place of logits `[class, row, column]`.
@@ -271,6 +262,8 @@ pub fn check_contract(which: Shipped, manifest: &Manifest) -> Result<(), BundleE
 mod tests {
     use std::ops::ControlFlow;
 
+    use ndarray::s;
+
     use super::*;
     use crate::phantom::{Settings, generate};
 
@@ -279,14 +272,6 @@ mod tests {
         let p = softmax(Array3::from_shape_vec((2, 1, 2), vec![1e4, 0.0, 0.0, 0.0]).unwrap());
         assert_eq!(p[[0, 0, 0]], 1.0);
         assert_eq!(p[[1, 0, 1]], 0.5);
-    }
-
-    #[test]
-    fn surroundings_keep_within_the_picture() {
-        let mut bodies = Array3::from_elem((2, 100, 90), false);
-        bodies[[1, 5, 60]] = true;
-        bodies[[0, 9, 62]] = true;
-        assert_eq!(surroundings(bodies.view(), [1.0, 2.0]), [0..30, 50..73]);
     }
 
     #[test]

@@ -24,4 +24,4 @@ pub use assemble::{AssembleError, assemble};
 pub use pixels::TRANSFER_SYNTAXES;
 pub use register::moved_mm;
 pub use resample::{covered, labels_onto, overlap_fraction, resample_onto};
-pub use square::{from_square_pixels, to_square_pixels};
+pub use square::View;

@@ -1,71 +1,174 @@
-//! Slices with square pixels of a network's size, and maps back on the slice's own matrix.
+//! Slices with square pixels as a network sees them, and its maps back on the slice's own matrix.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, ArrayView3};
 
-/// Resamples a slice, whose rows and columns are `spacing_mm` apart, to square pixels of side `pixel_mm`.
+/// Square pixels laid over the slices of a stack, upright or turned in their plane.
 ///
-/// The corner of the picture stays where it is: pixel `i` of the result has its centre at
-/// `(i + 0.5) * pixel_mm` from it. Bilinear, edges replicated.
-pub fn to_square_pixels(
-    slice: ArrayView2<f32>,
-    spacing_mm: [f64; 2],
+/// Places are in mm `[down, right]` from the corner of the picture; the centre of pixel `[r, c]` of a matrix
+/// lies at `[(r + 0.5) * row_mm, (c + 0.5) * column_mm]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct View {
+    /// Centre of its own pixel `[0, 0]`.
+    origin_mm: [f64; 2],
+    /// Direction of its columns, `[down, right]`, unit length.
+    down: [f64; 2],
     pixel_mm: f64,
-) -> Array2<f32> {
-    let (rows, columns) = slice.dim();
-    let size = |n: usize, mm: f64| ((n as f64 * mm / pixel_mm).round() as usize).max(1);
-    let shape = (size(rows, spacing_mm[0]), size(columns, spacing_mm[1]));
-    bilinear(slice, shape, spacing_mm.map(|mm| pixel_mm / mm))
+    shape: [usize; 2],
 }
 
-/// The way back: a map with square pixels onto a matrix of `shape` whose rows and columns are `spacing_mm`
-/// apart.
-pub fn from_square_pixels(
-    map: ArrayView2<f32>,
-    shape: (usize, usize),
-    spacing_mm: [f64; 2],
-    pixel_mm: f64,
-) -> Array2<f32> {
-    bilinear(map, shape, spacing_mm.map(|mm| mm / pixel_mm))
-}
+impl View {
+    /// All of a slice whose rows and columns are `spacing_mm` apart, as it lies.
+    pub fn whole(slice: (usize, usize), spacing_mm: [f64; 2], pixel_mm: f64) -> View {
+        let size = [slice.0 as f64 * spacing_mm[0], slice.1 as f64 * spacing_mm[1]];
+        let shape = size.map(|mm| ((mm / pixel_mm).round() as usize).max(1));
+        View { origin_mm: [pixel_mm / 2.0; 2], down: direction(0.0), pixel_mm, shape }
+    }
 
-/// Takes pixel `i` of the result from `(i + 0.5) * step - 0.5` of the source, along both axes.
-fn bilinear(source: ArrayView2<f32>, shape: (usize, usize), step: [f64; 2]) -> Array2<f32> {
-    let rows = taps(shape.0, source.nrows(), step[0]);
-    let columns = taps(shape.1, source.ncols(), step[1]);
-    Array2::from_shape_fn(shape, |(r, c)| {
-        let (r0, r1, fr) = rows[r];
-        let (c0, c1, fc) = columns[c];
-        let upper = source[[r0, c0]] * (1.0 - fc) + source[[r0, c1]] * fc;
-        let lower = source[[r1, c0]] * (1.0 - fc) + source[[r1, c1]] * fc;
-        upper * (1.0 - fr) + lower * fr
-    })
-}
+    /// The smallest view turned by `turn_deg` that holds `mask` on all slices, and `margin_mm` around.
+    pub fn around(
+        mask: ArrayView3<bool>,
+        spacing_mm: [f64; 2],
+        turn_deg: f64,
+        margin_mm: f64,
+        pixel_mm: f64,
+    ) -> View {
+        let down = direction(turn_deg);
+        let mut view = View { origin_mm: [0.0; 2], down, pixel_mm, shape: [1; 2] };
+        let mut low = [f64::INFINITY; 2];
+        let mut high = [f64::NEG_INFINITY; 2];
+        for ((_, r, c), _) in mask.indexed_iter().filter(|(_, set)| **set) {
+            let at = view.pixel_of(centre_mm([r, c], spacing_mm));
+            for k in 0..2 {
+                low[k] = low[k].min(at[k]);
+                high[k] = high[k].max(at[k]);
+            }
+        }
+        if low[0] > high[0] {
+            return view;
+        }
+        let margin = margin_mm / pixel_mm;
+        view.shape = [0, 1].map(|k| (high[k] - low[k] + 2.0 * margin).ceil() as usize + 1);
+        view.origin_mm = view.place_of(low.map(|at| at - margin));
+        view
+    }
 
-/// For each index of the result: its two neighbours in the source and the second one's share.
-fn taps(count: usize, available: usize, step: f64) -> Vec<(usize, usize, f32)> {
-    let last = available.saturating_sub(1);
-    (0..count)
-        .map(|i| {
-            let at = ((i as f64 + 0.5) * step - 0.5).clamp(0.0, last as f64);
-            let low = at.floor() as usize;
-            (low, (low + 1).min(last), (at - low as f64) as f32)
+    /// What the view shows of a slice: bilinear, 0 beyond the picture.
+    pub fn take(&self, slice: ArrayView2<f32>, spacing_mm: [f64; 2]) -> Array2<f32> {
+        Array2::from_shape_fn(self.shape, |(r, c)| {
+            let [y, x] = self.place_of([r as f64, c as f64]);
+            bilinear(slice, [y / spacing_mm[0] - 0.5, x / spacing_mm[1] - 0.5]).unwrap_or(0.0)
         })
-        .collect()
+    }
+
+    /// The way back: a map of the view's pixels on the matrix of `shape` that it was taken from, `beyond` where the
+    /// view doesn't reach.
+    pub fn give_back(
+        &self,
+        map: ArrayView2<f32>,
+        shape: (usize, usize),
+        spacing_mm: [f64; 2],
+        beyond: f32,
+    ) -> Array2<f32> {
+        Array2::from_shape_fn(shape, |(r, c)| {
+            bilinear(map, self.pixel_of(centre_mm([r, c], spacing_mm))).unwrap_or(beyond)
+        })
+    }
+
+    fn place_of(&self, [r, c]: [f64; 2]) -> [f64; 2] {
+        let [cos, sin] = self.down.map(|d| d * self.pixel_mm);
+        [self.origin_mm[0] + r * cos - c * sin, self.origin_mm[1] + r * sin + c * cos]
+    }
+
+    fn pixel_of(&self, at: [f64; 2]) -> [f64; 2] {
+        let [y, x] = [0, 1].map(|k| (at[k] - self.origin_mm[k]) / self.pixel_mm);
+        let [cos, sin] = self.down;
+        [y * cos + x * sin, x * cos - y * sin]
+    }
+}
+
+/// Of columns that are turned, `[down, right]`; 0 is straight down, exactly.
+fn direction(turn_deg: f64) -> [f64; 2] {
+    let (sin, cos) = turn_deg.to_radians().sin_cos();
+    [cos, sin]
+}
+
+fn centre_mm([r, c]: [usize; 2], spacing_mm: [f64; 2]) -> [f64; 2] {
+    [(r as f64 + 0.5) * spacing_mm[0], (c as f64 + 0.5) * spacing_mm[1]]
+}
+
+/// `None` more than half a pixel beyond the outer edges of the outermost pixels: sizes are rounded to whole pixels.
+fn bilinear(source: ArrayView2<f32>, at: [f64; 2]) -> Option<f32> {
+    let size = [source.nrows(), source.ncols()];
+    if (0..2).any(|k| !(-1.0..=size[k] as f64).contains(&at[k])) {
+        return None;
+    }
+    let [(r0, r1, fr), (c0, c1, fc)] = [0, 1].map(|k| {
+        let last = size[k] - 1;
+        let at = at[k].clamp(0.0, last as f64);
+        let low = at as usize;
+        (low, (low + 1).min(last), (at - low as f64) as f32)
+    });
+    let upper = source[[r0, c0]] * (1.0 - fc) + source[[r0, c1]] * fc;
+    let lower = source[[r1, c0]] * (1.0 - fc) + source[[r1, c1]] * fc;
+    Some(upper * (1.0 - fr) + lower * fr)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SPACING: [f64; 2] = [0.7, 0.55];
+
+    /// Its value is the place: 100 times the mm down, and the mm right.
+    fn ramp() -> Array2<f32> {
+        Array2::from_shape_fn((80, 100), |(r, c)| {
+            let [y, x] = centre_mm([r, c], SPACING);
+            (100.0 * y + x) as f32
+        })
+    }
+
     #[test]
     fn a_ramp_stays_a_ramp_there_and_back() {
-        let spacing = [0.7, 0.55];
-        let ramp = Array2::from_shape_fn((80, 100), |(r, c)| (r as f32) * 0.7 + (c as f32) * 0.55);
-        let square = to_square_pixels(ramp.view(), spacing, 1.0);
+        let view = View::whole((80, 100), SPACING, 1.0);
+        let square = view.take(ramp().view(), SPACING);
         assert_eq!(square.dim(), (56, 55));
-        let back = from_square_pixels(square.view(), ramp.dim(), spacing, 1.0);
+        let back = view.give_back(square.view(), (80, 100), SPACING, 0.0);
         for at in [[10, 10], [40, 50], [70, 90]] {
-            assert!((back[at] - ramp[at]).abs() < 1e-3, "{} {}", back[at], ramp[at]);
+            assert!((back[at] - ramp()[at]).abs() < 1e-2, "{} {}", back[at], ramp()[at]);
         }
+    }
+
+    #[test]
+    fn a_turned_view_holds_the_mask_with_its_margin_and_gives_back_what_it_took() {
+        let mut mask = ndarray::Array3::from_elem((2, 80, 100), false);
+        mask[[0, 30, 40]] = true;
+        mask[[1, 50, 60]] = true;
+        let view = View::around(mask.view(), SPACING, 60.0, 5.0, 1.0);
+        for place in [[30, 40], [50, 60]] {
+            let [r, c] = view.pixel_of(centre_mm(place, SPACING));
+            assert!(
+                r.min(c) > 4.99
+                    && r < view.shape[0] as f64 - 5.99
+                    && c < view.shape[1] as f64 - 5.99
+            );
+        }
+        // One pixel down the view is 0.5 mm down and 0.87 mm right in the picture.
+        let seen = view.take(ramp().view(), SPACING);
+        let middle = view.shape.map(|n| n / 2);
+        let step = seen[[middle[0] + 1, middle[1]]] - seen[middle];
+        assert!((step - 50.87).abs() < 0.1, "{step}");
+        let back = view.give_back(seen.view(), (80, 100), SPACING, -1.0);
+        assert!((back[[40, 50]] - ramp()[[40, 50]]).abs() < 0.1);
+        assert_eq!(back[[0, 99]], -1.0);
+    }
+
+    #[test]
+    fn beyond_the_picture_there_is_nothing() {
+        let mut mask = ndarray::Array3::from_elem((1, 80, 100), false);
+        mask[[0, 0, 0]] = true;
+        let view = View::around(mask.view(), SPACING, 0.0, 5.0, 1.0);
+        let seen = view.take(Array2::from_elem((80, 100), 3.0).view(), SPACING);
+        assert_eq!(seen[[0, 0]], 0.0);
+        assert!((seen[[10, 10]] - 3.0).abs() < 1e-5);
     }
 }
