@@ -66,7 +66,7 @@ impl Segmenter {
     }
 
     /// Segments one exam; `t1` and `t2` each on its own grid. Nothing is found where T2 was not measured.
-    /// `on_slice` is called twice for every slice, and may say that it is enough.
+    /// `on_slice` is called for every look at a slice, and may say that it is enough.
     ///
     /// # Errors
     /// No vertebral bodies are seen, a series is black where they lie, a network fails, or `on_slice` broke it off.
@@ -149,31 +149,33 @@ impl Segmenter {
         let pixel = self.modic.manifest().input.pixel_mm;
         let spacing = [t1_ratio.grid.spacing[1], t1_ratio.grid.spacing[2]];
         let turn = turn_deg(bodies, spacing);
-        let views = VIEWS_DEG
-            .map(|degrees| View::around(bodies, spacing, turn + degrees, MARGIN_MM, pixel));
         let last = bodies.len_of(Axis(0)) - 1;
-        let mut probability = Array3::zeros(t1_ratio.data.dim());
-        for (index, bodies) in bodies.outer_iter().enumerate() {
-            if on_slice().is_break() {
-                return Err(SegmentError::BrokenOff);
-            }
-            if !bodies.iter().any(|b| *b) {
-                continue;
-            }
-            let around = [index.saturating_sub(1), index, (index + 1).min(last)];
-            let mut target = probability.index_axis_mut(Axis(0), index);
-            for view in &views {
-                let seen = |ratio: &Volume| {
-                    around.map(|k| view.take(ratio.data.index_axis(Axis(0), k), spacing))
-                };
-                let [t1, t2] = [seen(t1_ratio), seen(t2_ratio)];
-                let channels: Vec<_> = t1.iter().chain(&t2).map(|c| c.view()).collect();
+        let is_seen: Vec<bool> = bodies.outer_iter().map(|one| one.iter().any(|b| *b)).collect();
+        // Sums of logits until every view has answered.
+        let mut probability = Array3::zeros(bodies.dim());
+        for degrees in VIEWS_DEG {
+            let view = View::around(bodies, spacing, turn + degrees, MARGIN_MM, pixel);
+            let series = [t1_ratio, t2_ratio].map(|ratio| -> Vec<Array2<f32>> {
+                ratio.data.outer_iter().map(|slice| view.take(slice, spacing)).collect()
+            });
+            for (index, mut sum) in probability.outer_iter_mut().enumerate() {
+                if on_slice().is_break() {
+                    return Err(SegmentError::BrokenOff);
+                }
+                if !is_seen[index] {
+                    continue;
+                }
+                let around = [index.saturating_sub(1), index, (index + 1).min(last)];
+                let channels: Vec<_> =
+                    series.iter().flat_map(|slices| around.map(|k| slices[k].view())).collect();
                 let input = stack(Axis(0), &channels).expect("all channels are of one view");
                 let logits = self.modic.run(input.view())?;
                 let logits = logits.index_axis(Axis(0), 0);
-                target += &view.give_back(logits, bodies.dim(), spacing, f32::NEG_INFINITY);
+                sum += &view.give_back(logits, sum.dim(), spacing, f32::NEG_INFINITY);
             }
-            target.mapv_inplace(|sum| 1.0 / (1.0 + (-sum / VIEWS_DEG.len() as f32).exp()));
+        }
+        for (mut slice, _) in probability.outer_iter_mut().zip(is_seen).filter(|(_, seen)| *seen) {
+            slice.mapv_inplace(|sum| 1.0 / (1.0 + (-sum / VIEWS_DEG.len() as f32).exp()));
         }
         Ok(probability)
     }
