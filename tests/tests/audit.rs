@@ -1,7 +1,7 @@
 //! Audit messages, by way of rsyslog to a repository behind TLS, and checked by xmllint.
 #![allow(clippy::unwrap_used)] // all of this file is a test
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,8 +10,10 @@ use std::time::Duration;
 use dicom::dictionary_std::tags;
 use dicom::object::open_file;
 use modicd_tests::{
-    Broker, Daemon, Exam, Page, Storescp, Subscriber, Syslog, ask, end_of, eventually, storescu,
+    Broker, Daemon, Exam, Page, Storescp, Subscriber, Syslog, ask, end_of, endplates, eventually,
+    storescu,
 };
+use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -128,6 +130,34 @@ fn all_that_a_site_must_trace_reaches_its_repository_over_tls_and_names_no_patie
     let report = format!("/api/exams/{study}/1/report.sr.dcm");
     assert_eq!(page.get_with_token(&report).status, 200);
     wait_for(&syslog, ACCESSED, "ParticipantObjectDetail type=\"file\"");
+    let list = json!({
+        "name": "pilot", "studies": [study], "readers": ["Reader7"], "washout_days": 0, "seed": 3,
+    });
+    let bearer = |token: &str| format!("Bearer {token}");
+    let token = bearer(&page.token);
+    let made = page.post("/api/readings", &list.to_string(), &[("authorization", &token)]);
+    let links: Value = serde_json::from_str(&made.body).unwrap();
+    let token = bearer(links[0]["link"].as_str().unwrap().rsplit_once("token=").unwrap().1);
+    let open = format!("/api/reading/pilot/{study}/blind");
+    assert_eq!(page.get_with(&open, &[("authorization", &token)]).status, 200);
+    let by_reader = "UserID=\"Reader7\"";
+    wait_for(&syslog, ACCESSED, by_reader);
+    let closed = format!("{open}/modic_map.nii");
+    assert_eq!(page.get_with(&closed, &[("authorization", &token)]).status, 403);
+    let volume = format!("{open}/t1.nii");
+    assert_eq!(page.get_with(&volume, &[("authorization", &token)]).status, 200);
+    eventually(
+        LIMIT,
+        "a message for the exam and one for its file, none for what was refused",
+        || (count(&syslog, ACCESSED, by_reader) == 2).then_some(()),
+    );
+    // An exam stays while it is being read.
+    let grades: BTreeMap<String, &str> = endplates().iter().map(|e| (e.to_string(), "0")).collect();
+    let said = json!({ "grades": grades, "seconds": 3.5 }).to_string();
+    for session in ["blind", "with_map"] {
+        let path = format!("/api/reading/pilot/{study}/{session}");
+        assert_eq!(page.post(&path, &said, &[("authorization", &token)]).status, 204);
+    }
 
     ask(&broker, "self-test", "a", "", &[]);
     end_of(&subscriber, "self-test", "a");

@@ -1,6 +1,8 @@
 //! The page of a real daemon: in Chromium, and as a client without the token meets it.
 #![allow(clippy::unwrap_used)] // all of this file is a test
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -99,6 +101,51 @@ fn without_the_token_nothing_is_answered_and_guessing_is_slow() {
     assert_eq!(page.get_with("/api/exams", &[("cookie", &cookie)]).status, 200, "signed in stays");
     std::thread::sleep(Duration::from_millis(1200));
     assert_eq!(page.get_with_token("/api/exams").status, 200);
+}
+
+/// The status of an answer and its body's length, by which the next one is found on the same connection.
+fn read_answer(connection: &mut BufReader<TcpStream>) -> u16 {
+    let mut line = || {
+        let mut line = String::new();
+        connection.read_line(&mut line).expect("the connection is open");
+        line
+    };
+    let status = line().split(' ').nth(1).expect("an answer").parse().expect("a status");
+    let mut length = 0;
+    loop {
+        let line = line().to_ascii_lowercase();
+        match line.trim().split_once(':') {
+            Some(("content-length", value)) => length = value.trim().parse().expect("a length"),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    connection.read_exact(&mut vec![0; length]).expect("a body");
+    status
+}
+
+#[test]
+fn a_request_that_is_refused_before_its_body_came_leaves_the_connection_to_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path());
+    let daemon = Daemon::start(folder.path(), broker.port, "");
+    let connection = TcpStream::connect(("127.0.0.1", daemon.page_port)).unwrap();
+    connection.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut connection = BufReader::new(connection);
+    let mut send = |host: &str, path: &str, body: &str| {
+        let length = body.len();
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n\r\n");
+        connection.get_mut().write_all(head.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        connection.get_mut().write_all(body.as_bytes()).unwrap();
+        read_answer(&mut connection)
+    };
+    assert_eq!(send("localhost", "/api/readings", "{}"), 401);
+    assert_eq!(send("evil.example", "/api/readings", "{}"), 421);
+    assert_eq!(send("localhost", "/api/reading/pilot/0123456789abcdef/blind", "{}"), 401);
+    assert_eq!(send("localhost", "/nothing", "{}"), 405);
+    assert_eq!(send("localhost", "/api/logout", "{}"), 204);
 }
 
 #[test]

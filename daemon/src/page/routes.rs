@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -38,10 +39,24 @@ pub(super) fn routes(shared: Arc<Shared>) -> Router {
         .merge(behind_the_token)
         .merge(reading::routes(Arc::clone(&shared)))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(from_fn(limit_time))
         .layer(from_fn_with_state(Arc::clone(&shared), host::check))
+        .layer(from_fn(read_body))
+        .layer(from_fn(limit_time))
         .layer(from_fn(access::secure))
         .with_state(shared)
+}
+
+/// Reads a body of ordinary length before anything answers. A connection is closed after an answer to a request whose body
+/// hadn't come yet, and a client that keeps it would lose its next request.
+async fn read_body(request: Request, next: Next) -> Response {
+    let (head, mut body) = request.into_parts();
+    if body.size_hint().upper().is_some_and(|length| length <= MAX_BODY_BYTES as u64) {
+        body = match to_bytes(body, MAX_BODY_BYTES).await {
+            Ok(bytes) => Body::from(bytes),
+            Err(_) => return StatusCode::BAD_REQUEST.into_response(),
+        };
+    }
+    next.run(Request::from_parts(head, body)).await
 }
 
 async fn limit_time(request: Request, next: Next) -> Response {
