@@ -103,7 +103,7 @@ fn without_the_token_nothing_is_answered_and_guessing_is_slow() {
     assert_eq!(page.get_with_token("/api/exams").status, 200);
 }
 
-/// The status of an answer and its body's length, by which the next one is found on the same connection.
+/// Reads one answer to the end of its body; gives its status.
 fn read_answer(connection: &mut BufReader<TcpStream>) -> u16 {
     let mut line = || {
         let mut line = String::new();
