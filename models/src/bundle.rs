@@ -68,8 +68,7 @@ impl Bundle {
                 required: GOLDEN_AGREEMENT,
             });
         }
-        // No exam has the golden case's size: its plan would only take room.
-        bundle.network.forget_plan();
+        bundle.rest();
         tracing::info!(
             bundle = bundle.manifest.name,
             version = bundle.manifest.version,
@@ -112,6 +111,11 @@ impl Bundle {
             });
         }
         Ok(logits)
+    }
+
+    /// Frees the memory that runs of one size share; the next run takes it again.
+    pub fn rest(&mut self) {
+        self.network.forget_plan();
     }
 
     /// Runs slices of nothing of this size, some `times`, and says of every operator how it ran.

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::endplates::distance_to;
 use super::levels::position;
+use super::signals::Signals;
 use super::split::split;
 use super::typing::{Signal, type_voxels};
-use super::{Composition, Config, Spine, Vertebra, signals};
+use super::{Composition, Config, Spine, Vertebra};
 use crate::domain::{Endplate, EndplateSide, Grid, Level, ModicType};
 use crate::mask;
 use crate::segment::Segmentation;
@@ -118,7 +119,7 @@ const SIDES: [EndplateSide; 2] = [EndplateSide::Superior, EndplateSide::Inferior
 pub(super) fn find(segmentation: &Segmentation, spine: &Spine, config: &Config) -> Found {
     let grid = &segmentation.t1_ratio.grid;
     let candidates = candidates(segmentation, spine, config);
-    let [t1, t2] = signals::quieted(segmentation, spine, &candidates);
+    let signals = Signals::new(segmentation, spine, &candidates);
 
     let mut by_candidate: BTreeMap<u16, (&Vertebra, Vec<Voxel>)> = BTreeMap::new();
     for (at, candidate) in candidates.indexed_iter().filter(|(_, c)| **c != 0) {
@@ -127,7 +128,7 @@ pub(super) fn find(segmentation: &Segmentation, spine: &Spine, config: &Config) 
         let (_, voxels) = by_candidate.entry(*candidate).or_insert((vertebra, Vec::new()));
         voxels.push(Voxel {
             at,
-            signal: [t1[at], t2[at]],
+            signal: signals.at(at),
             probability: segmentation.modic_probability[at],
             distance: SIDES.map(|side| distance_to(side, at, vertebra, &spine.labels, grid)),
         });

@@ -96,12 +96,19 @@ impl MarrowField {
 
     /// The signal divided by the reference, bounded to 0…3.
     pub fn ratio(&self, signal: &Volume) -> Volume {
-        let mut data = Array3::zeros(signal.data.dim());
-        ndarray::Zip::indexed(&mut data).and(&signal.data).for_each(|(s, r, c), ratio, value| {
-            let reference = self.log_reference([s, r, c].map(|i| i as f64)).exp() as f32;
-            *ratio = (value / reference).clamp(0.0, CEILING);
-        });
-        Volume::new(data, signal.grid.clone())
+        let mut ratio = Volume::new(Array3::zeros(signal.data.dim()), signal.grid.clone());
+        self.write_ratio(signal, &mut ratio);
+        ratio
+    }
+
+    /// The same, in place of another ratio of that signal.
+    pub fn write_ratio(&self, signal: &Volume, ratio: &mut Volume) {
+        ndarray::Zip::indexed(&mut ratio.data).and(&signal.data).for_each(
+            |(s, r, c), ratio, value| {
+                let reference = self.log_reference([s, r, c].map(|i| i as f64)).exp() as f32;
+                *ratio = (value / reference).clamp(0.0, CEILING);
+            },
+        );
     }
 
     fn terms(&self, at: [f64; 3]) -> SVector<f64, TERMS> {

@@ -77,6 +77,7 @@ impl Segmenter {
         on_slice: OnSlice,
     ) -> Result<Segmentation, SegmentError> {
         let anatomy = self.anatomy(t1, on_slice)?;
+        self.vertebrae.rest();
         let bodies = anatomy.mapv(is_body);
         let bodies_mm3 = bodies.iter().filter(|b| **b).count() as f64 * t1.grid.voxel_mm3();
         if bodies_mm3 < MIN_BODIES_MM3 {
@@ -85,9 +86,10 @@ impl Segmenter {
         let Aligned { t2, covered, moved_mm } = align(t1, t2, bodies.view());
         let pixel_mm = [t1.grid.spacing[1], t1.grid.spacing[2]];
         let marrow = mask::erode(bodies.view(), MARROW_DEPTH_MM, pixel_mm);
-        let t1_ratio = ratio("T1", t1, &marrow)?;
-        let t2_ratio = ratio("T2", &t2, &marrow)?;
+        let mut t1_ratio = ratio("T1", t1, &marrow)?;
+        let mut t2_ratio = ratio("T2", &t2, &marrow)?;
         let mut modic_probability = self.changes(&t1_ratio, &t2_ratio, bodies.view(), on_slice)?;
+        self.modic.rest();
         // Without T2 marrow would pass for dark.
         Zip::from(&mut modic_probability).and(&covered).for_each(|p, covered| {
             if !covered {
@@ -103,8 +105,11 @@ impl Segmenter {
         Zip::from(&mut normal)
             .and(&marrow)
             .for_each(|normal, marrow| *normal = *marrow && !*normal);
-        let t1_ratio = ratio("T1", t1, &normal).unwrap_or(t1_ratio);
-        let t2_ratio = ratio("T2", &t2, &normal).unwrap_or(t2_ratio);
+        for (signal, ratio) in [(t1, &mut t1_ratio), (&t2, &mut t2_ratio)] {
+            if let Ok(field) = MarrowField::fit(signal, normal.view()) {
+                field.write_ratio(signal, ratio);
+            }
+        }
         Ok(Segmentation { anatomy, t2, moved_mm, t1_ratio, t2_ratio, modic_probability, threshold })
     }
 
@@ -155,19 +160,30 @@ impl Segmenter {
         let mut probability = Array3::zeros(bodies.dim());
         for degrees in VIEWS_DEG {
             let view = View::around(bodies, spacing, turn + degrees, MARGIN_MM, pixel);
-            let series = [t1_ratio, t2_ratio].map(|ratio| -> Vec<Array2<f32>> {
-                ratio.data.outer_iter().map(|slice| view.take(slice, spacing)).collect()
-            });
+            // T1 and T2 of the slices that are still wanted.
+            let mut shown: Vec<Option<[Array2<f32>; 2]>> = vec![None; last + 1];
             for (index, mut sum) in probability.outer_iter_mut().enumerate() {
                 if on_slice().is_break() {
                     return Err(SegmentError::BrokenOff);
+                }
+                if let Some(passed) = index.checked_sub(2) {
+                    shown[passed] = None;
                 }
                 if !is_seen[index] {
                     continue;
                 }
                 let around = [index.saturating_sub(1), index, (index + 1).min(last)];
-                let channels: Vec<_> =
-                    series.iter().flat_map(|slices| around.map(|k| slices[k].view())).collect();
+                for k in around {
+                    shown[k].get_or_insert_with(|| {
+                        [t1_ratio, t2_ratio]
+                            .map(|ratio| view.take(ratio.data.index_axis(Axis(0), k), spacing))
+                    });
+                }
+                let channels: Vec<_> = [0, 1]
+                    .into_iter()
+                    .flat_map(|of| around.map(|k| &shown[k].as_ref().expect("taken above")[of]))
+                    .map(|slice| slice.view())
+                    .collect();
                 let input = stack(Axis(0), &channels).expect("all channels are of one view");
                 let logits = self.modic.run(input.view())?;
                 let logits = logits.index_axis(Axis(0), 0);

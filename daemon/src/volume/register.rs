@@ -4,7 +4,7 @@
 //! in the same direction, whatever is bright on either series. All shifts within the slice's plane are tried, over
 //! the neighbourhood of the spine alone: bowel and belly move with every breath.
 
-use ndarray::{Array3, ArrayView2, ArrayView3, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayView3};
 
 use crate::domain::Volume;
 
@@ -23,54 +23,57 @@ const ROW_STEP: usize = 2;
 /// T1's grid; `near` marks the voxels to look at.
 pub fn moved_mm(t1: &Volume, t2: &Volume, near: ArrayView3<bool>) -> [f64; 2] {
     let pixel_mm = [t1.grid.spacing[1], t1.grid.spacing[2]];
-    let reach = pixel_mm.map(|mm| (REACH_MM / mm).round() as isize);
-    let fixed = orientations(t1);
-    let moving = orientations(t2);
-    let (_, rows, columns) = t1.data.dim();
-    let inside =
-        |at: usize, by: isize, n: usize| at.checked_add_signed(by).is_some_and(|to| to < n);
-    let points: Vec<(usize, usize, usize, [f32; 3])> = near
-        .indexed_iter()
-        .filter(|((_, r, c), set)| {
-            let reachable =
-                |at: usize, k: usize, n: usize| inside(at, -reach[k], n) && inside(at, reach[k], n);
-            **set && r % ROW_STEP == 0 && reachable(*r, 0, rows) && reachable(*c, 1, columns)
-        })
-        .map(|((s, r, c), _)| (s, r, c, fixed[[s, r, c]]))
-        .filter(|(.., edge)| edge[0] + edge[2] > 0.0)
-        .collect();
-    let score = |dr: isize, dc: isize| -> f64 {
-        let mut sum = 0.0f64;
-        for (s, r, c, a) in &points {
-            let b = &moving[[*s, r.wrapping_add_signed(dr), c.wrapping_add_signed(dc)]];
-            sum += f64::from(a[0] * b[0] + 2.0 * a[1] * b[1] + a[2] * b[2]);
-        }
-        sum
-    };
-    let scores: Vec<Vec<f64>> = (-reach[0]..=reach[0])
-        .map(|dr| (-reach[1]..=reach[1]).map(|dc| score(dr, dc)).collect())
-        .collect();
+    let reach = pixel_mm.map(|mm| (REACH_MM / mm).round() as usize);
+    let mut scores = Array2::<f64>::zeros(reach.map(|k| 2 * k + 1));
+    let slices = t1.data.outer_iter().zip(t2.data.outer_iter()).zip(near.outer_iter());
+    for ((t1, t2), near) in slices.filter(|(_, near)| near.iter().any(|set| *set)) {
+        add_scores(&mut scores, [t1, t2].map(|slice| orientations(slice, pixel_mm)), near);
+    }
     // Of equals the unmoved one: where there are no edges nothing has moved.
-    let mut at = reach.map(|k| k as usize);
-    let unmoved = scores[at[0]][at[1]];
+    let mut at = reach;
+    let unmoved = scores[at];
     let mut best = unmoved;
-    for (i, row) in scores.iter().enumerate() {
-        for (j, score) in row.iter().enumerate() {
-            if *score > best {
-                (best, at) = (*score, [i, j]);
-            }
+    for ((i, j), score) in scores.indexed_iter() {
+        if *score > best {
+            (best, at) = (*score, [i, j]);
         }
     }
-    let [i, j] = at;
-    let column: Vec<f64> = scores.iter().map(|row| row[j]).collect();
-    let exact = [(i, &column), (j, &scores[i])].map(|(k, line)| k as f64 + top_of(line, k));
-    let moved: [f64; 2] = std::array::from_fn(|k| (exact[k] - reach[k] as f64) * pixel_mm[k]);
+    let lines = [scores.column(at[1]), scores.row(at[0])];
+    let moved: [f64; 2] = std::array::from_fn(|k| {
+        (at[k] as f64 - reach[k] as f64 + top_of(lines[k], at[k])) * pixel_mm[k]
+    });
     let clear = moved[0].hypot(moved[1]) >= LEAST_MM && best >= LEAST_GAIN * unmoved;
     if clear { moved } else { [0.0; 2] }
 }
 
+/// Adds how well the edges of one slice fit for every shift, the middle one of which is none.
+fn add_scores(
+    scores: &mut Array2<f64>,
+    [fixed, moving]: [Array2<[f32; 3]>; 2],
+    near: ArrayView2<bool>,
+) {
+    let (rows, columns) = near.dim();
+    let reach = [scores.nrows() / 2, scores.ncols() / 2];
+    let is_reachable =
+        |at: usize, k: usize, n: usize| (reach[k]..n.saturating_sub(reach[k])).contains(&at);
+    let points: Vec<([usize; 2], [f32; 3])> = near
+        .indexed_iter()
+        .filter(|((r, c), set)| {
+            **set && r % ROW_STEP == 0 && is_reachable(*r, 0, rows) && is_reachable(*c, 1, columns)
+        })
+        .map(|((r, c), _)| ([r - reach[0], c - reach[1]], fixed[[r, c]]))
+        .filter(|(_, edge)| edge[0] + edge[2] > 0.0)
+        .collect();
+    for ((dr, dc), score) in scores.indexed_iter_mut() {
+        for ([r, c], a) in &points {
+            let b = &moving[[r + dr, c + dc]];
+            *score += f64::from(a[0] * b[0] + 2.0 * a[1] * b[1] + a[2] * b[2]);
+        }
+    }
+}
+
 /// How far the top of the parabola through a line's highest value and its neighbours lies from it.
-fn top_of(line: &[f64], at: usize) -> f64 {
+fn top_of(line: ArrayView1<f64>, at: usize) -> f64 {
     let (Some(before), Some(after)) = (at.checked_sub(1).map(|k| line[k]), line.get(at + 1)) else {
         return 0.0;
     };
@@ -78,25 +81,23 @@ fn top_of(line: &[f64], at: usize) -> f64 {
     if curvature < 0.0 { (0.5 * (before - after) / curvature).clamp(-0.5, 0.5) } else { 0.0 }
 }
 
-/// The products xx, xy, yy of each voxel's normalised in-plane gradient, per mm: (x, y) is a unit vector at clear
-/// edges and fades where there is only noise.
-fn orientations(volume: &Volume) -> Array3<[f32; 3]> {
-    let mut products = Array3::from_elem(volume.data.dim(), [0.0; 3]);
-    for (slice, mut out) in volume.data.axis_iter(Axis(0)).zip(products.axis_iter_mut(Axis(0))) {
-        let pixel_mm = [volume.grid.spacing[1], volume.grid.spacing[2]].map(|mm| mm as f32);
-        let gradient = |r: usize, c: usize| gradient(slice, r, c, pixel_mm);
-        let (rows, columns) = slice.dim();
-        if rows < 3 || columns < 3 {
-            continue;
-        }
-        let inner = || (1..rows - 1).flat_map(|r| (1..columns - 1).map(move |c| (r, c)));
-        let lengths: f32 = inner().map(|(r, c)| gradient(r, c)).map(|[x, y]| x.hypot(y)).sum();
-        let noise = lengths / ((rows - 2) * (columns - 2)) as f32;
-        for (r, c) in inner() {
-            let [x, y] = gradient(r, c);
-            let norm = x * x + y * y + noise * noise + f32::MIN_POSITIVE;
-            out[[r, c]] = [x * x / norm, x * y / norm, y * y / norm];
-        }
+/// The products xx, xy, yy of each pixel's normalised gradient, per mm: (x, y) is a unit vector at clear edges and fades
+/// where there is only noise.
+fn orientations(slice: ArrayView2<f32>, pixel_mm: [f64; 2]) -> Array2<[f32; 3]> {
+    let mut products = Array2::from_elem(slice.dim(), [0.0; 3]);
+    let (rows, columns) = slice.dim();
+    if rows < 3 || columns < 3 {
+        return products;
+    }
+    let pixel_mm = pixel_mm.map(|mm| mm as f32);
+    let gradient = |r: usize, c: usize| gradient(slice, r, c, pixel_mm);
+    let inner = || (1..rows - 1).flat_map(|r| (1..columns - 1).map(move |c| (r, c)));
+    let lengths: f32 = inner().map(|(r, c)| gradient(r, c)).map(|[x, y]| x.hypot(y)).sum();
+    let noise = lengths / ((rows - 2) * (columns - 2)) as f32;
+    for (r, c) in inner() {
+        let [x, y] = gradient(r, c);
+        let norm = x * x + y * y + noise * noise + f32::MIN_POSITIVE;
+        products[[r, c]] = [x * x / norm, x * y / norm, y * y / norm];
     }
     products
 }
