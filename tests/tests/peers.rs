@@ -64,7 +64,7 @@ fn a_phantom_sent_by_storescu_becomes_a_finding_at_mosquitto_sub() {
         after_kb / 1024
     );
     println!("{}", daemon.log().lines().filter(|l| l.contains("stages")).collect::<String>());
-    assert!(peak_kb < 300 * 1024, "peak memory {peak_kb} kB");
+    assert!(peak_kb < 150 * 1024, "peak memory {peak_kb} kB");
 
     assert_eq!(daemon.stop(Duration::from_secs(30)), Some(0));
     assert_eq!(subscriber.on("/availability").last().unwrap(), "stopped");
