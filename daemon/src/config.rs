@@ -231,6 +231,9 @@ impl Config {
         if !(0.0..=3600.0).contains(&worker.quiet_period_s) {
             return value("worker.quiet_period_s", "must be between 0 and 3600");
         }
+        if worker.max_attempts == 0 {
+            return value("worker.max_attempts", "must be at least 1");
+        }
         if !(0.01..=60.0).contains(&worker.poll_interval_s) {
             return value("worker.poll_interval_s", "must be between 0.01 and 60");
         }
@@ -252,6 +255,12 @@ impl Config {
         }
         if !(0.0..=1.0).contains(&modic.grow_to_probability) {
             return value("modic.grow_to_probability", "must be between 0 and 1");
+        }
+        if !(0.0..=20.0).contains(&modic.endplate_contact_mm) {
+            return value("modic.endplate_contact_mm", "must be between 0 and 20");
+        }
+        if !(0.0..=10_000.0).contains(&modic.min_volume_mm3) {
+            return value("modic.min_volume_mm3", "must be between 0 and 10000");
         }
         if !(0.0..=50.0).contains(&modic.mixed_from_percent) {
             return value("modic.mixed_from_percent", "must be between 0 and 50");

@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 use crate::golden::GoldenCase;
 use crate::{BundleError, Explained, Manifest, Network, Runtime};
 
-/// Fraction of the golden case's pixels that must get the class they should.
+/// Fraction of the golden case's logits that must be met.
 ///
-/// Integer rounding may differ by one step between runtimes, which moves a pixel on a border now and then.
+/// Integer rounding may differ by one step between runtimes, which moves a logit a little more now and then.
 const GOLDEN_AGREEMENT: f64 = 0.995;
 
 /// One network that was verified when it was loaded.

@@ -47,13 +47,13 @@ pub enum BundleError {
     },
     /// The golden case gives other results here than where the bundle was made.
     #[error(
-        "golden case of bundle {bundle}: {agreement:.4} of pixels get the class they should, \
+        "golden case of bundle {bundle}: {agreement:.4} of logits are as they should be, \
          {required:.4} are required"
     )]
     GoldenDiffers {
         /// The bundle's name.
         bundle: String,
-        /// Fraction of pixels with the right class.
+        /// Fraction of logits that are.
         agreement: f64,
         /// Fraction that is asked for.
         required: f64,

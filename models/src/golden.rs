@@ -5,6 +5,9 @@
 
 use ndarray::{Array3, ArrayView3, Axis, Zip};
 
+/// Logits agree that differ by no more than this part of the golden case's span.
+const TOLERANCE: f32 = 0.02;
+
 /// Upper bound for each count in the header, so that a damaged file can't ask for much memory.
 const MAX_COUNT: u32 = 1024;
 
@@ -23,20 +26,35 @@ impl GoldenCase {
         let input = reader.array([channels, height, width])?;
         let classes = reader.count()?;
         let logits = reader.array([classes, height, width])?;
-        if reader.0.is_empty() { Ok(GoldenCase { input, logits }) } else { Err("bytes left over") }
+        if !reader.0.is_empty() {
+            return Err("bytes left over");
+        }
+        let case = GoldenCase { input, logits };
+        if case.has_every_class() { Ok(case) } else { Err("a class is nowhere in it") }
     }
 
-    /// Fraction of pixels whose class is the same in `logits` as in the golden case.
+    /// Otherwise a network that never says a class would pass.
+    fn has_every_class(&self) -> bool {
+        let classes = self.logits.len_of(Axis(0));
+        let mut seen = vec![false; classes.max(2)];
+        for pixel in self.logits.lanes(Axis(0)) {
+            seen[class_of(pixel.iter())] = true;
+        }
+        seen.into_iter().all(|seen| seen)
+    }
+
+    /// Fraction of logits that are as in the golden case.
     pub fn agreement(&self, logits: ArrayView3<f32>) -> f64 {
         if logits.dim() != self.logits.dim() {
             return 0.0;
         }
-        let expected = self.logits.lanes(Axis(0));
-        let same = Zip::from(expected).and(logits.lanes(Axis(0))).fold(0usize, |same, e, g| {
-            same + usize::from(class_of(e.iter()) == class_of(g.iter()))
+        let low = self.logits.fold(f32::INFINITY, |a, b| a.min(*b));
+        let high = self.logits.fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+        let tolerance = TOLERANCE * (high - low);
+        let same = Zip::from(&self.logits).and(&logits).fold(0usize, |same, expected, got| {
+            same + usize::from((expected - got).abs() <= tolerance)
         });
-        let (_, height, width) = logits.dim();
-        same as f64 / (height * width) as f64
+        same as f64 / self.logits.len() as f64
     }
 }
 
@@ -93,13 +111,25 @@ mod tests {
     }
 
     #[test]
-    fn a_case_is_read_and_compared_by_class() {
+    fn a_case_is_read_and_compared_logit_by_logit() {
         let golden = GoldenCase::parse(&case()).unwrap();
         assert_eq!(golden.input[[0, 0, 1]], -0.5);
         assert_eq!(golden.agreement(golden.logits.view()), 1.0);
-        let mut other = golden.logits.clone();
-        other[[0, 0, 1]] = 2.0;
-        assert_eq!(golden.agreement(other.view()), 0.5);
+        assert_eq!(golden.agreement((&golden.logits + 0.01).view()), 1.0);
+        for wrong in [2.0, f32::NAN] {
+            let mut other = golden.logits.clone();
+            other[[0, 0, 1]] = wrong;
+            assert_eq!(golden.agreement(other.view()), 0.75);
+        }
+    }
+
+    #[test]
+    fn a_case_without_one_of_the_classes_is_refused() {
+        let mut bytes = case();
+        let end = bytes.len();
+        bytes[end - 8..].copy_from_slice(&[2.0f32, 1.0].map(f32::to_le_bytes).concat());
+        bytes[end - 16..end - 8].copy_from_slice(&[3.0f32, 3.0].map(f32::to_le_bytes).concat());
+        assert_eq!(GoldenCase::parse(&bytes).unwrap_err(), "a class is nowhere in it");
     }
 
     #[test]

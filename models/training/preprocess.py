@@ -1,7 +1,7 @@
 """What happens to pixels between a DICOM slice and a network's input.
 
 The daemon does the same in Rust at inference, so every step here is exact and
-small: change one only together with the `models` crate and the manifests.
+small: change one only together with `daemon/src/segment` and `daemon/src/volume/square.rs`.
 Slices are `[row head->feet, column front->back]`, float32.
 """
 

@@ -32,6 +32,35 @@ fn every_defect_is_refused_with_its_reason_and_the_daemon_goes_on() {
 }
 
 #[test]
+fn an_instance_that_cannot_be_read_fails_its_own_study_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path());
+    let subscriber = Subscriber::start(&broker);
+    let mut daemon = Daemon::start(folder.path(), broker.port, "");
+    let exam = Exam::of_slices(&folder.path().join("exam"), 38, 6);
+    let late = folder.path().join("late");
+    std::fs::create_dir(&late).unwrap();
+    let files = exam.files();
+    let held_back = files.iter().find(|f| f.parent().unwrap().ends_with("t1")).unwrap();
+    std::fs::rename(held_back, late.join("slice.dcm")).unwrap();
+    assert!(storescu(daemon.dicom_port, &[], &exam.folder).status.success());
+    let finding = subscriber.wait_for("/latest/finding", 1, LIMIT);
+    let study = finding["study_ref"].as_str().unwrap();
+
+    // Reading it fails, as it does where a disk is damaged.
+    std::fs::create_dir(daemon.state.join("instances").join(study).join("damaged.dcm")).unwrap();
+    assert!(storescu(daemon.dicom_port, &[], &late).status.success());
+    let failed = subscriber.wait_for("/event/study.failed", 1, LIMIT);
+    assert_eq!(failed["study_ref"], study);
+    assert_eq!(failed["reason"], "analysis_failed");
+
+    let other = Exam::small(&folder.path().join("other"), 39);
+    assert!(storescu(daemon.dicom_port, &[], &other.folder).status.success());
+    assert_ne!(subscriber.wait_for("/latest/finding", 2, LIMIT)["study_ref"], study);
+    assert!(daemon.is_alive());
+}
+
+#[test]
 fn signed_pixels_and_a_path_as_uid_are_handled() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::start(folder.path());

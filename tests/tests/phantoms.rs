@@ -121,6 +121,7 @@ fn lesions_of_unseen_phantoms_are_found_at_their_endplate_with_their_type() {
     }
     let sum = |of: fn(&Score) -> usize| scores.values().map(of).sum::<usize>();
     let (lesions, found, right) = (sum(|s| s.lesions), sum(|s| s.found), sum(|s| s.right_type));
+    let named = sum(|s| usize::from(s.levels_right)) as f64 / EXAMS as f64;
     let false_per_exam = sum(|s| s.false_findings) as f64 / EXAMS as f64;
     let share = right as f64 / lesions as f64;
     println!(
@@ -129,6 +130,7 @@ fn lesions_of_unseen_phantoms_are_found_at_their_endplate_with_their_type() {
         100.0 * share
     );
     assert!(lesions >= 30, "the phantoms hold lesions");
+    assert!(named >= 0.95, "exams with every level right: {named:.3}, 0.95 is required");
     assert!(share >= 0.9, "found with the right type: {share:.3}, 0.9 is required");
     assert!(false_per_exam <= 0.2, "false findings an exam: {false_per_exam:.2}, 0.2 is allowed");
 }

@@ -51,7 +51,7 @@ fn whole_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u8>, D::Err
         return Ok(None);
     }
     let number: f64 = text.trim().parse().map_err(serde::de::Error::custom)?;
-    if number.fract() != 0.0 || !(0.0..=4.0).contains(&number) {
+    if number.fract() != 0.0 || !(0.0..=3.0).contains(&number) {
         return Err(serde::de::Error::custom(format!("{text:?} is no Modic grade")));
     }
     Ok(Some(number as u8))

@@ -141,9 +141,9 @@ impl Outbox {
             };
             pending.newest = pending.newest.max(seq);
             if parts.next() == Some(MESSAGE) {
-                match read(&path)? {
-                    Some((message, bytes)) => pending.insert(seq, &message, bytes),
-                    None => set_aside(&path)?,
+                match read(&path) {
+                    Ok(Some((message, bytes))) => pending.insert(seq, &message, bytes),
+                    Ok(None) | Err(_) => set_aside(&path)?,
                 }
             }
         }
@@ -180,7 +180,8 @@ impl Outbox {
         Ok(seq)
     }
 
-    /// The oldest messages after `seq` (0 for all), at most `limit`. A damaged one is set aside.
+    /// The oldest messages after `seq` (0 for all), at most `limit`. A damaged one is set aside; one that can't be read now
+    /// stays for another time.
     pub fn pending_after(
         &self,
         seq: Seq,
@@ -194,12 +195,13 @@ impl Outbox {
                 break;
             }
             let path = self.path(seq, MESSAGE);
-            match read(&path)? {
-                Some((message, _)) => found.push((seq, message)),
-                None => {
+            match read(&path) {
+                Ok(Some((message, _))) => found.push((seq, message)),
+                Ok(None) => {
                     set_aside(&path)?;
                     damaged.push(seq);
                 }
+                Err(error) => tracing::error!(%error, "A message in the outbox is passed over."),
             }
         }
         for seq in damaged {

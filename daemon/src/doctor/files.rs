@@ -25,12 +25,14 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
     checks.extend(CertificateFile::all(config).iter().map(certificate));
     checks.extend(usable(config));
     if let Some(folder) = &config.receive.watch_folder {
-        checks.push(match fs::read_dir(folder) {
+        let usable = fs::read_dir(folder)
+            .and_then(|_| tempfile::Builder::new().prefix(".modicd-").tempfile_in(folder));
+        checks.push(match usable {
             Ok(_) => Check::ok("receive.watch_folder", folder.display().to_string()),
             Err(error) => Check::fault(
                 "receive.watch_folder",
                 format!("{}: {error}", folder.display()),
-                "Make the folder and let the daemon's user read and write it, or leave watch_folder out.",
+                "Make the folder, let the daemon's user read and write it, and name it in ReadWritePaths= of the unit; or leave watch_folder out.",
             ),
         });
     }

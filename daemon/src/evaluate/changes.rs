@@ -193,15 +193,20 @@ fn counted(spine: &Spine, disc: &Disc, grid: &Grid) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Grading;
 
     #[test]
     fn in_a_refused_exam_graded_discs_count_as_not_found() {
         let disc = Disc { number: 2, middle: [0.0; 3] };
-        let truth = Truth { discs: vec![disc], ..Truth::default() };
+        let grading = Grading { disc: 3, modic: Some(2) };
+        let truth = Truth { discs: vec![disc], gradings: vec![grading], ..Truth::default() };
         let outcomes = discs(&truth, None);
-        assert_eq!(outcomes.len(), 1);
-        assert!(outcomes[0].placed && !outcomes[0].seen);
-        assert_eq!((outcomes[0].found.clone(), outcomes[0].counted), (None, None));
+        assert_eq!(outcomes.iter().map(|o| o.grade).collect::<Vec<_>>(), [None, Some(2)]);
+        assert_eq!(outcomes.iter().map(|o| o.placed).collect::<Vec<_>>(), [true, false]);
+        for outcome in outcomes {
+            assert!(!outcome.seen && outcome.score == 0.0);
+            assert_eq!((outcome.found, outcome.counted), (None, None));
+        }
     }
 
     #[test]

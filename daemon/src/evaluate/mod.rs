@@ -28,7 +28,7 @@ pub use statistics::{Estimate, TwoByTwo};
 use crate::analysis::Analyser;
 use crate::dataset::{Case, Dataset, UNKNOWN};
 use crate::domain::{Endplate, Level};
-use crate::modic::Vertebra;
+use crate::modic::{Spine, Vertebra};
 use crate::report::{self, BundleUsed};
 use crate::segment::SegmentError;
 
@@ -129,6 +129,9 @@ pub fn examine(analyser: &mut Analyser, case: &Case, options: Options<'_>) -> an
             exam.refused = Some(refused.to_string());
             exam.endplates = changes::endplates(truth, &[]);
             exam.discs = changes::discs(truth, None);
+            let none = Spine::none(t1.data.dim());
+            exam.bodies =
+                truth.bodies.as_ref().map(|truth| bodies::compare(truth.view(), &none, &t1.grid));
             return Ok(exam);
         }
         Err(error) => return Err(error.into()),

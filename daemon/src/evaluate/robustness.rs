@@ -40,6 +40,11 @@ impl Disturbance {
         ("T2 shifted by 3 mm", Disturbance::T2Shift([2.1, 2.1])),
     ];
 
+    /// Whether it would do nothing to an exam of a single slice.
+    fn needs_a_stack(self) -> bool {
+        matches!(self, Disturbance::HalfTheSlices | Disturbance::Mirrored)
+    }
+
     /// The exam so disturbed; T1 and T2 each on its own grid.
     pub fn apply(self, t1: &Volume, t2: &Volume) -> [Volume; 2] {
         match self {
@@ -108,7 +113,7 @@ pub struct Robustness {
     pub new: usize,
 }
 
-/// Tries every disturbance; `before` is what the exam itself gives.
+/// Tries every disturbance; `before` is what the exam itself gives. Nothing is counted where one would do nothing.
 pub(super) fn measure(
     analyser: &mut Analyser,
     t1: &Volume,
@@ -117,6 +122,10 @@ pub(super) fn measure(
 ) -> Result<Vec<Robustness>, SegmentError> {
     let mut all = Vec::new();
     for (_, disturbance) in Disturbance::ALL {
+        if disturbance.needs_a_stack() && t1.grid.shape[0] == 1 {
+            all.push(Robustness::default());
+            continue;
+        }
         let [t1, t2] = disturbance.apply(t1, t2);
         let after = match analyser.examine(&t1, t2) {
             Ok(examined) => by_endplate(&examined.result.findings),

@@ -84,7 +84,7 @@ impl Member {
             config.topics()?,
             Arc::clone(&outbox),
             Auditor::default(),
-        )?;
+        );
         Ok(Member {
             index,
             desk: Arc::new(desk),

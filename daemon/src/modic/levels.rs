@@ -71,6 +71,11 @@ struct Body {
 }
 
 impl Spine {
+    /// That of a picture of this shape in which none is seen.
+    pub(crate) fn none(shape: (usize, usize, usize)) -> Spine {
+        Spine { vertebrae: Vec::new(), labels: Array3::zeros(shape), confidence: 0.0 }
+    }
+
     /// Parts the bodies, orders them from the sacrum up and names them.
     pub fn find(segmentation: &Segmentation) -> (Spine, Vec<QualityFlag>) {
         let grid = &segmentation.t1_ratio.grid;
@@ -120,12 +125,6 @@ impl Spine {
             .collect();
         keep_labels(&mut labels, &vertebrae);
         (Spine { vertebrae, labels, confidence }, quality)
-    }
-
-    /// The vertebra a voxel belongs to.
-    pub fn vertebra_at(&self, at: [usize; 3]) -> Option<&Vertebra> {
-        let label = *self.labels.get(at)?;
-        self.vertebrae.iter().find(|v| v.label == label)
     }
 }
 

@@ -36,7 +36,7 @@ const SECOND_VOXELS: usize = 2;
 ///
 /// At a finding's border signals mix with what lies beyond, and chemical shift moves fat's edges: there
 /// even a pure type 2 has voxels that look like type 1. So which types there are, at most two, is told by
-/// the voxels inside (`inside`, as long as `signals`). With one, every other voxel is indeterminate. With
+/// the voxels inside (`inside`, as long as `signals`). With none or one, every other voxel is indeterminate. With
 /// two, every voxel has the type whose mean signal is nearer, since between two types signals pass
 /// through normal.
 pub(super) fn type_voxels(signals: &[Signal], inside: &[bool], config: &Config) -> Vec<ModicType> {
@@ -57,6 +57,9 @@ pub(super) fn type_voxels(signals: &[Signal], inside: &[bool], config: &Config) 
         .collect();
     let typed: usize = present.iter().map(|(_, count, _)| count).sum();
     present.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
+    if typed == 0 {
+        return vec![ModicType::Indeterminate; signals.len()];
+    }
     let (first, first_mean) = (present[0].0, present[0].2);
     let (second, count, second_mean) = present[1];
     if count < SECOND_VOXELS || (count as f32) < SECOND_SHARE * typed as f32 {
@@ -153,6 +156,14 @@ mod tests {
         // The same voxels inside are a second type.
         let kinds = type_voxels(&signals, &[true; 20], &Config::default());
         assert_eq!(kinds[12..], [ModicType::Type1; 8]);
+    }
+
+    #[test]
+    fn a_border_alone_gives_no_type() {
+        let signals = [vec![[1.0, 1.0]; 6], vec![[0.8, 1.3]; 6], vec![[1.5, 1.3]; 2]].concat();
+        let inside = [vec![true; 6], vec![false; 8]].concat();
+        let kinds = type_voxels(&signals, &inside, &Config::default());
+        assert_eq!(kinds, [ModicType::Indeterminate; 14]);
     }
 
     #[test]

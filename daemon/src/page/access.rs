@@ -35,7 +35,6 @@ pub(super) struct Access {
     token: String,
     cookie: Cookie,
     guesses: Guesses,
-    auditor: Auditor,
 }
 
 /// Why a token was not taken.
@@ -58,11 +57,11 @@ impl IntoResponse for Refusal {
 }
 
 impl Access {
-    pub fn new(token: String, cookie: Cookie, auditor: Auditor) -> Access {
-        Access { token, cookie, guesses: Guesses::default(), auditor }
+    pub fn new(token: String, cookie: Cookie) -> Access {
+        Access { token, cookie, guesses: Guesses::default() }
     }
 
-    fn check(&self, token: &str, Peer(address): Peer) -> Result<(), Refusal> {
+    fn check(&self, token: &str, Peer(address): Peer, auditor: &Auditor) -> Result<(), Refusal> {
         let now = Instant::now();
         if let Some(wait) = self.guesses.wait(address, now) {
             return Err(Refusal::Wait(wait.as_secs() + 1));
@@ -73,7 +72,7 @@ impl Access {
         }
         self.guesses.wrong(address, now);
         tracing::warn!(peer = %address, "A wrong token for the page was refused.");
-        self.auditor.note(&Event::SignedIn { address, accepted: false });
+        auditor.note(&Event::SignedIn { address, accepted: false });
         Err(Refusal::Wrong)
     }
 }
@@ -85,11 +84,11 @@ pub(super) async fn require_token(
     request: Request,
     next: Next,
 ) -> Response {
-    let access = &shared.access;
+    let (access, auditor) = (&shared.access, &shared.sources.auditor);
     let headers = request.headers();
     let bearer = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()?.strip_prefix("Bearer "));
     let allowed = match bearer {
-        Some(token) => access.check(token.trim(), peer),
+        Some(token) => access.check(token.trim(), peer, auditor),
         // A cookie needs no counting: nobody guesses it.
         None if access.cookie.is_in(headers) && !is_forged(request.method(), headers) => Ok(()),
         None => Err(Refusal::Wrong),
@@ -124,9 +123,10 @@ pub(super) async fn sign_in(
     Extension(peer): Extension<Peer>,
     Json(SignIn { token }): Json<SignIn>,
 ) -> Response {
-    match shared.access.check(token.trim(), peer) {
+    let auditor = &shared.sources.auditor;
+    match shared.access.check(token.trim(), peer, auditor) {
         Ok(()) => {
-            shared.access.auditor.note(&Event::SignedIn { address: peer.0, accepted: true });
+            auditor.note(&Event::SignedIn { address: peer.0, accepted: true });
             (StatusCode::NO_CONTENT, [(SET_COOKIE, shared.access.cookie.set())]).into_response()
         }
         Err(refusal) => refusal.into_response(),

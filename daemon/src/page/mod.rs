@@ -2,8 +2,8 @@
 //!
 //! Owns the HTTP server, who may ask it what, and the page's files inside the binary. Promises that nothing about an exam
 //! is answered without the token, that the page makes no request to anywhere else, and that it never gets in the way of
-//! receiving: connections, bodies and times are bounded. It reads what the other stages keep and writes nothing but its
-//! token.
+//! receiving: connections, bodies and times are bounded. It reads what the other stages keep and writes its token and
+//! the reading lists.
 //!
 //! A new group of answers is a module with a function `routes`, merged in [`routes`] behind the token, or beside
 //! `/healthz` where everybody may see it.

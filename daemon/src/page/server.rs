@@ -96,7 +96,7 @@ impl Server {
         let address = listener.local_addr().map_err(failed)?;
         let cookie = Cookie::new(key, &token, address.port(), tls.is_some());
         let shared = Arc::new(Shared {
-            access: Access::new(token.clone(), cookie, sources.auditor.clone()),
+            access: Access::new(token.clone(), cookie),
             sources,
             summaries: Default::default(),
             loopback: address.ip().is_loopback(),

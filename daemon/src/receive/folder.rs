@@ -7,8 +7,7 @@
 
 use super::arrivals::Tally;
 use super::config::Config;
-use super::refusal::{Origin, Reason, Refusal, RefusedInstances};
-use super::spool::StoredInstance;
+use super::refusal::{Origin, Reason, RefusedInstances};
 use super::upload::Destination;
 use super::{InstanceSink, InstanceStore};
 use crate::audit::Auditor;
@@ -76,6 +75,15 @@ pub struct FolderWatcher {
     auditor: Auditor,
     /// The files of the last scan; no longer than [`MAX_FILES`].
     seen: HashMap<PathBuf, Look>,
+    /// Files that are dealt with and can't be moved away, as in a folder that can't be written.
+    stuck: HashMap<PathBuf, (Look, Fate)>,
+}
+
+/// What becomes of a file that is dealt with.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Removed,
+    SetAside(Reason),
 }
 
 impl FolderWatcher {
@@ -87,7 +95,7 @@ impl FolderWatcher {
         auditor: Auditor,
     ) -> FolderWatcher {
         let destination = Destination { store, sink };
-        FolderWatcher { folder, destination, auditor, seen: HashMap::new() }
+        FolderWatcher { folder, destination, auditor, seen: HashMap::new(), stuck: HashMap::new() }
     }
 
     /// One scan: takes the files that look as they did in the last one, until `stop` says so. Files that
@@ -98,6 +106,7 @@ impl FolderWatcher {
     pub fn scan(&mut self, stop: &dyn Fn() -> bool) -> io::Result<()> {
         let refused_folder = self.folder.join(REFUSED);
         let before = std::mem::take(&mut self.seen);
+        self.stuck.retain(|path, _| path.symlink_metadata().is_ok());
         let origin = Origin::Folder(self.folder.clone());
         let (mut taken, mut counts) = (Tally::default(), BTreeMap::new());
         for path in regular_files_except(&self.folder, Some(&refused_folder))? {
@@ -113,10 +122,20 @@ impl FolderWatcher {
                 self.seen.insert(path, look);
                 continue;
             }
-            match self.take(&path) {
+            if let Some((known, fate)) = self.stuck.get(&path)
+                && *known == look
+            {
+                if self.move_away(&path, *fate).is_ok() {
+                    self.stuck.remove(&path);
+                }
+                self.seen.insert(path, look);
+                continue;
+            }
+            let fate = match self.destination.ingest(&path) {
                 Ok(stored) => {
                     debug!(study_ref = %stored.study_ref, "A file was taken in.");
                     taken.count(&stored);
+                    Fate::Removed
                 }
                 Err(refusal) if refusal.reason.is_transient() => {
                     let reason = refusal.reason.code();
@@ -129,11 +148,17 @@ impl FolderWatcher {
                         }
                         break;
                     }
+                    continue;
                 }
                 Err(refusal) => {
                     *counts.entry(refusal.reason).or_default() += 1;
-                    self.set_aside(&path, refusal.reason);
+                    Fate::SetAside(refusal.reason)
                 }
+            };
+            if let Err(error) = self.move_away(&path, fate) {
+                warn!(%error, ?fate, "A file of the watched folder can't be moved away. Is the folder writable?");
+                self.stuck.insert(path.clone(), (look, fate));
+                self.seen.insert(path, look);
             }
         }
         taken.audit(&origin, &self.auditor);
@@ -145,29 +170,16 @@ impl FolderWatcher {
         Ok(())
     }
 
-    fn take(&self, path: &Path) -> Result<StoredInstance, Refusal> {
-        let stored = self.destination.ingest(path)?;
-        if let Err(e) = fs::remove_file(path) {
-            // it will be found unchanged at the next scan, and removed then
-            warn!(error = %e, "A file that was taken in could not be removed.");
-        }
-        Ok(stored)
-    }
-
-    /// Moves a file to the same place below `refused/` and says there why.
-    fn set_aside(&self, path: &Path, reason: Reason) {
-        let Ok(inside) = path.strip_prefix(&self.folder) else { return };
+    /// Removes a file, or moves it to the same place below `refused/` and says there why.
+    fn move_away(&self, path: &Path, fate: Fate) -> io::Result<()> {
+        let Fate::SetAside(reason) = fate else { return fs::remove_file(path) };
+        let inside = path.strip_prefix(&self.folder).map_err(io::Error::other)?;
         let target = self.folder.join(REFUSED).join(inside);
         let mut note = target.clone().into_os_string();
         note.push(".reason");
-        let moved = target
-            .parent()
-            .map_or(Ok(()), fs::create_dir_all)
-            .and_then(|()| fs::write(&note, format!("{reason}\n{}\n", reason.sentence())))
-            .and_then(|()| fs::rename(path, &target));
-        if let Err(e) = moved {
-            warn!(error = %e, reason = reason.code(), "A refused file could not be set aside.");
-        }
+        target.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::write(&note, format!("{reason}\n{}\n", reason.sentence()))?;
+        fs::rename(path, &target)
     }
 }
 
@@ -276,6 +288,22 @@ mod tests {
         let refused = f.sink.refused.lock().unwrap();
         assert_eq!(refused.len(), 1);
         assert_eq!(refused[0].counts, BTreeMap::from([(Reason::NotDicom, 1)]));
+    }
+
+    #[test]
+    fn what_cannot_be_moved_away_is_dealt_with_once() {
+        let mut f = fixture();
+        let path = f.write("notes.txt", b"not an image");
+        let in_the_way = f.write("refused", b"a file where a folder should be");
+        for _ in 0..5 {
+            f.scan();
+        }
+        assert!(path.exists());
+        assert_eq!(f.sink.refused.lock().unwrap().len(), 1);
+        fs::remove_file(in_the_way).unwrap();
+        f.scan();
+        assert!(!path.exists() && f.folder.path().join("refused/notes.txt").exists());
+        assert_eq!(f.sink.refused.lock().unwrap().len(), 1);
     }
 
     #[test]

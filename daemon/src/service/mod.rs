@@ -193,7 +193,7 @@ impl Service {
             topics,
             Arc::clone(&outbox),
             auditor.clone(),
-        )?;
+        );
         let desk = Arc::new(desk);
         let delivery = Delivery::new(&config.mqtt, identity, outbox, Arc::clone(&desk), feeds)?
             .counted_by(counts.clone());

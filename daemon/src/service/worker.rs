@@ -229,7 +229,8 @@ impl Worker {
         };
         let fingerprint = prepared.fingerprint.clone();
         let started = Instant::now();
-        let known = self.results.find_by_fingerprint(study_ref, &fingerprint)?;
+        let known = self.index.cached(&fingerprint)?;
+        let known = known.and_then(|known| self.results.find(&known.study_ref, known.revision));
         let cached = known.is_some();
         let result = match known {
             Some(result) => result,
@@ -341,6 +342,10 @@ impl Worker {
         Ok(files)
     }
 
+    fn headers_of(&self, study_ref: &StudyRef) -> anyhow::Result<Headers> {
+        Ok(Headers::read(self.files_of(study_ref)?, &self.study)?)
+    }
+
     /// Studies whose senders say how much there is, and of which all is there, needn't wait.
     fn mark_whole_studies(&mut self) -> anyhow::Result<()> {
         let studies = self.index.studies()?;
@@ -352,8 +357,16 @@ impl Worker {
             if !record.has_work() || record.whole_generation == record.generation || looked_at {
                 continue;
             }
-            let headers = Headers::read(self.files_of(&study_ref)?, &self.study)?;
             self.looked_at.insert(study_ref.clone(), record.generation);
+            let headers = match self.headers_of(&study_ref) {
+                Ok(headers) => headers,
+                Err(error) => {
+                    // It fails by itself when it was quiet for long enough.
+                    let error = format!("{error:#}");
+                    tracing::error!(%study_ref, error, "Whether a study is whole can't be seen.");
+                    continue;
+                }
+            };
             // An instance that came in meanwhile belongs to a later generation: look again then.
             let now = self.index.study(&study_ref)?.map(|r| r.generation);
             if now == Some(record.generation)

@@ -161,7 +161,7 @@ impl Keeper {
     /// The facts of every study; their sums go to the metrics.
     fn kept(&mut self) -> Result<Vec<Kept>, StorageError> {
         let Sources { instances, results, index, .. } = &self.sources;
-        let held = self.held()?;
+        let held = self.held();
         let now_ms = now_ms();
         let mut kept = Vec::new();
         for (study_ref, record) in index.studies()? {
@@ -171,7 +171,7 @@ impl Keeper {
                 instances_bytes: size.instances_bytes,
                 results_bytes: size.results_bytes,
                 at_rest: record.is_at_rest(now_ms, self.quiet_period),
-                held: held.contains(&study_ref),
+                held: held.as_ref().is_none_or(|held| held.contains(&study_ref)),
                 study_ref,
             });
         }
@@ -181,13 +181,26 @@ impl Keeper {
         Ok(kept)
     }
 
-    /// The studies whose results are still wanted by somebody.
-    fn held(&self) -> Result<HashSet<StudyRef>, StorageError> {
+    /// The studies whose results are still wanted by somebody; `None` where that can't be read, and all are kept.
+    fn held(&self) -> Option<HashSet<StudyRef>> {
         let Sources { outbox, pacs, readings, .. } = &self.sources;
         let mut held = outbox.studies();
-        held.extend(pacs.studies()?);
-        held.extend(readings.listed()?);
-        Ok(held)
+        let read = || -> Result<_, StorageError> { Ok((pacs.studies()?, readings.listed()?)) };
+        match read() {
+            Ok((queued, listed)) => {
+                held.extend(queued);
+                held.extend(listed);
+                Some(held)
+            }
+            Err(error) => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::error!(
+                    error,
+                    "Which results are still wanted can't be read: all are kept."
+                );
+                None
+            }
+        }
     }
 
     /// Removes a part of a study unless somebody has come to want it; whether it went.

@@ -41,8 +41,8 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Opens the ledger `path`, and answers the requests that the last run of the daemon didn't end. What is accepted
-    /// comes out of the channel.
+    /// Opens the ledger `path`, and answers the requests that the last run of the daemon didn't end; one that can't be
+    /// answered waits for the next start. What is accepted comes out of the channel.
     pub fn open(
         path: &Path,
         allow: &[CommandType],
@@ -50,17 +50,21 @@ impl Desk {
         topics: Topics,
         outbox: Arc<Outbox>,
         auditor: Auditor,
-    ) -> Result<(Desk, mpsc::Receiver<Command>), OutboxError> {
+    ) -> (Desk, mpsc::Receiver<Command>) {
         let (ledger, unended) = Ledger::open(path);
         let (accepted, waiting) = mpsc::channel(WAITING);
         let ledger = Mutex::new(ledger);
         let (allow, left) = (allow.to_vec(), Mutex::default());
         let desk = Desk { allow, identity, topics, outbox, auditor, ledger, accepted, left };
         for (kind, id) in unended {
-            desk.say(&kind, &id, CommandState::Failed, Some("interrupted"), Vec::new())?;
-            desk.note_end(&kind, &id);
+            match desk.say(&kind, &id, CommandState::Failed, Some("interrupted"), Vec::new()) {
+                Ok(()) => desk.note_end(&kind, &id),
+                Err(error) => {
+                    tracing::warn!(%error, "A command's interruption can't be told yet.");
+                }
+            }
         }
-        Ok((desk, waiting))
+        (desk, waiting)
     }
 
     /// Whether anything may be asked for.
@@ -85,9 +89,13 @@ impl Desk {
         let taken = checked.and_then(|(command, expires)| self.take(command, expires, now));
         match taken {
             Ok(Some((place, command))) => {
-                self.say(kind, id, CommandState::Accepted, None, Vec::new())?;
-                place.send(command);
-                Ok(())
+                let said = self.say(kind, id, CommandState::Accepted, None, Vec::new());
+                match &said {
+                    Ok(()) => place.send(command),
+                    // Nobody knows of it: it may be asked for again.
+                    Err(_) => self.forget(kind, id),
+                }
+                said
             }
             Ok(None) => Ok(()),
             Err(refusal) => {
@@ -169,6 +177,14 @@ impl Desk {
         }
     }
 
+    fn forget(&self, kind: &str, id: &str) {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = ledger.forget(kind, id) {
+            // At the next start it counts as interrupted.
+            tracing::warn!(%error, "A command can't be struck off.");
+        }
+    }
+
     fn note_end(&self, kind: &str, id: &str) {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = ledger.end(kind, id) {
@@ -221,26 +237,49 @@ mod tests {
     }
 
     fn fixture(allow: &[CommandType]) -> Fixture {
+        fixture_with_room(allow, 100)
+    }
+
+    fn fixture_with_room(allow: &[CommandType], max_messages: usize) -> Fixture {
         let dir = tempfile::tempdir().unwrap();
-        let limits = Limits { max_messages: 100, max_bytes: 1 << 20, max_payload_bytes: 1 << 16 };
+        let limits = Limits { max_messages, max_bytes: 1 << 20, max_payload_bytes: 1 << 16 };
         let outbox = Arc::new(Outbox::open(&dir.path().join("outbox"), limits).unwrap());
         let identity = Identity::new("box", TimePrecision::default());
         let topics = Topics::new("modic", "site", "box").unwrap();
         let path = dir.path().join("commands.json");
         let (desk, waiting) =
-            Desk::open(&path, allow, identity, topics, Arc::clone(&outbox), Auditor::default())
-                .unwrap();
+            Desk::open(&path, allow, identity, topics, Arc::clone(&outbox), Auditor::default());
         Fixture { desk, waiting, outbox, dir }
     }
 
     impl Fixture {
         fn ask(&self, kind: &str, id: &str, lifetime_s: i64, retained: bool) {
+            self.try_to_ask(kind, id, lifetime_s, retained).unwrap();
+        }
+
+        fn try_to_ask(
+            &self,
+            kind: &str,
+            id: &str,
+            lifetime_s: i64,
+            retained: bool,
+        ) -> Result<(), OutboxError> {
             let now = SystemTime::now();
             let lifetime = Duration::from_secs(lifetime_s.unsigned_abs());
             let expires = if lifetime_s < 0 { now - lifetime } else { now + lifetime };
             let payload = format!(r#"{{"expires":"{}"}}"#, humantime::format_rfc3339(expires));
             let topic = format!("modic/v1/site/box/cmd/{kind}/{id}");
-            self.desk.receive(&topic, payload.as_bytes(), retained, now).unwrap();
+            self.desk.receive(&topic, payload.as_bytes(), retained, now)
+        }
+
+        fn opened_again(self) -> Fixture {
+            let topics = Topics::new("modic", "site", "box").unwrap();
+            let identity = Identity::new("box", TimePrecision::default());
+            let path = self.dir.path().join("commands.json");
+            let (allow, outbox) = ([CommandType::SelfTest], Arc::clone(&self.outbox));
+            let (desk, waiting) =
+                Desk::open(&path, &allow, identity, topics, outbox, Auditor::default());
+            Fixture { desk, waiting, ..self }
         }
 
         /// Topic's end, state and reason of every answer.
@@ -313,23 +352,34 @@ mod tests {
     fn a_request_that_a_crash_ended_is_said_to_have_failed_and_not_repeated() {
         let before = fixture(&[CommandType::SelfTest]);
         before.ask("self-test", "a", 60, false);
-        let topics = Topics::new("modic", "site", "box").unwrap();
-        let identity = Identity::new("box", TimePrecision::default());
-        let path = before.dir.path().join("commands.json");
-        let allow = [CommandType::SelfTest];
-        let (desk, waiting) = Desk::open(
-            &path,
-            &allow,
-            identity,
-            topics,
-            Arc::clone(&before.outbox),
-            Auditor::default(),
-        )
-        .unwrap();
-        let after = Fixture { desk, waiting, ..before };
+        let after = before.opened_again();
         after.ask("self-test", "a", 60, false);
         let answers: Vec<_> = after.answers().into_iter().map(|(_, s, r)| (s, r)).collect();
         let expected = [("accepted", ""), ("failed", "interrupted")];
         assert_eq!(answers, expected.map(|(s, r)| (s.to_owned(), r.to_owned())));
+    }
+
+    #[test]
+    fn a_full_outbox_loses_no_request_and_keeps_no_desk_from_opening() {
+        let mut all = fixture_with_room(&[CommandType::SelfTest], 1);
+        all.ask("self-test", "a", 60, false);
+        assert_eq!(all.waiting.try_recv().unwrap().id, "a");
+        let full = all.try_to_ask("self-test", "b", 60, false).unwrap_err();
+        assert!(matches!(full, OutboxError::Full { .. }), "{full}");
+        assert!(all.waiting.try_recv().is_err());
+        all.outbox.acknowledge(1).unwrap();
+        all.ask("self-test", "b", 60, false);
+        assert_eq!(all.waiting.try_recv().unwrap().id, "b");
+
+        // Neither was ended, and there is room to say so of one alone.
+        let all = all.opened_again();
+        all.outbox.acknowledge(2).unwrap();
+        let all = all.opened_again();
+        let told =
+            |all: &Fixture| all.answers().into_iter().map(|(t, s, _)| (t, s)).next().unwrap();
+        let failed = |id: &str| (format!("self-test/{id}/status"), "failed".to_owned());
+        assert_eq!(told(&all), failed("a"));
+        all.outbox.acknowledge(3).unwrap();
+        assert_eq!(told(&all.opened_again()), failed("b"));
     }
 }

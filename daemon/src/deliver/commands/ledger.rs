@@ -66,9 +66,18 @@ impl Ledger {
         if self.entries.len() >= MAX_ENTRIES {
             return Ok(Taken::Full);
         }
-        self.entries.insert(key, Entry { expires_ms: unix_ms(expires), ended: false });
-        self.write()?;
+        self.entries.insert(key.clone(), Entry { expires_ms: unix_ms(expires), ended: false });
+        if let Err(error) = self.write() {
+            self.entries.remove(&key);
+            return Err(error);
+        }
         Ok(Taken::Now)
+    }
+
+    /// Strikes off a request that nobody was told of.
+    pub(super) fn forget(&mut self, kind: &str, id: &str) -> Result<(), FileError> {
+        self.entries.remove(&format!("{kind}/{id}"));
+        self.write()
     }
 
     /// Takes note of a request's end.

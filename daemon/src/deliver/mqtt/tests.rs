@@ -63,8 +63,7 @@ impl Running {
             topics,
             Arc::clone(&outbox),
             Auditor::default(),
-        )
-        .unwrap();
+        );
         let (out, desk) = (Arc::clone(&outbox), Arc::new(desk));
         let delivery = Delivery::new(&config, identity.clone(), out, desk, feeds).unwrap();
         let shutdown = CancellationToken::new();

@@ -162,6 +162,24 @@ fn what_is_undelivered_stays_until_it_is_delivered() {
 }
 
 #[test]
+fn where_a_reading_list_is_damaged_results_stay_and_instances_go() {
+    let mut kept = Fixture::new(|config| {
+        (config.instances_max_age_days, config.results_max_age_days) = (5, 5);
+    });
+    kept.add(1, 20);
+    let list = kept.keeper.sources.state_dir.join("reading/pilot");
+    std::fs::create_dir_all(&list).unwrap();
+    std::fs::write(list.join("list.json"), b"half a li").unwrap();
+    kept.tend();
+    assert_eq!(kept.left()[..2], [vec![], vec![1]]);
+    assert_eq!(kept.keeper.reasons(), [HealthReason::StorageHeld]);
+    std::fs::remove_dir_all(list).unwrap();
+    kept.keeper.look_soon();
+    kept.tend();
+    assert_eq!(kept.left()[1], [0; 0]);
+}
+
+#[test]
 fn nothing_goes_for_its_age_while_the_clock_may_be_years_ahead() {
     let mut kept = Fixture::new(|config| config.results_max_age_days = 5);
     kept.add(1, 20);

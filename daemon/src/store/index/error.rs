@@ -31,12 +31,6 @@ pub enum IndexError {
         #[source]
         source: serde_json::Error,
     },
-    /// The study has never been recorded.
-    #[error("index: study {study_ref} is unknown")]
-    UnknownStudy {
-        /// Which study.
-        study_ref: StudyRef,
-    },
     /// Another process has the index open.
     #[error("index: {path} is in use by another process")]
     InUse {
