@@ -47,8 +47,9 @@ fn an_instance_that_cannot_be_read_fails_its_own_study_alone() {
     let finding = subscriber.wait_for("/latest/finding", 1, LIMIT);
     let study = finding["study_ref"].as_str().unwrap();
 
-    // Reading it fails, as it does where a disk is damaged.
-    std::fs::create_dir(daemon.state.join("instances").join(study).join("damaged.dcm")).unwrap();
+    // It can't be opened, as where a disk is damaged: a link to itself.
+    let damaged = daemon.state.join("instances").join(study).join("damaged.dcm");
+    std::os::unix::fs::symlink("damaged.dcm", damaged).unwrap();
     assert!(storescu(daemon.dicom_port, &[], &late).status.success());
     let failed = subscriber.wait_for("/event/study.failed", 1, LIMIT);
     assert_eq!(failed["study_ref"], study);
