@@ -36,7 +36,9 @@ fn an_instance_that_cannot_be_read_fails_its_own_study_alone() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::start(folder.path());
     let subscriber = Subscriber::start(&broker);
-    let mut daemon = Daemon::start(folder.path(), broker.port, "");
+    let mut daemon = Daemon::prepare(folder.path(), broker.port, [""; 4]);
+    daemon.reconfigure("analyse_when_whole = false", "analyse_when_whole = true");
+    daemon.restart();
     let exam = Exam::of_slices(&folder.path().join("exam"), 38, 6);
     let late = folder.path().join("late");
     std::fs::create_dir(&late).unwrap();
