@@ -51,7 +51,7 @@ fn an_instance_that_cannot_be_read_fails_its_own_study_alone() {
 
     // It can't be opened, as where a disk is damaged: a link to itself.
     let damaged = daemon.state.join("instances").join(study).join("damaged.dcm");
-    std::os::unix::fs::symlink("damaged.dcm", damaged).unwrap();
+    std::os::unix::fs::symlink("damaged.dcm", &damaged).unwrap();
     assert!(storescu(daemon.dicom_port, &[], &late).status.success());
     let failed = subscriber.wait_for("/event/study.failed", 1, LIMIT);
     assert_eq!(failed["study_ref"], study);
@@ -61,6 +61,17 @@ fn an_instance_that_cannot_be_read_fails_its_own_study_alone() {
     assert!(storescu(daemon.dicom_port, &[], &other.folder).status.success());
     assert_ne!(subscriber.wait_for("/latest/finding", 2, LIMIT)["study_ref"], study);
     assert!(daemon.is_alive());
+
+    // An instance of the exam that can't be read is mended by sending it again.
+    let stored = std::fs::read_dir(damaged.parent().unwrap()).unwrap().flatten();
+    let stored = stored.map(|entry| entry.path()).find(|path| *path != damaged).unwrap();
+    std::fs::remove_file(&damaged).unwrap();
+    std::fs::remove_file(&stored).unwrap();
+    std::os::unix::fs::symlink(stored.file_name().unwrap(), &stored).unwrap();
+    for folder in [&exam.folder, &late] {
+        assert!(storescu(daemon.dicom_port, &[], folder).status.success());
+    }
+    assert!(stored.symlink_metadata().unwrap().is_file());
 }
 
 #[test]

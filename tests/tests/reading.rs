@@ -330,6 +330,15 @@ fn a_blind_reader_gets_the_pictures_of_the_open_exam_and_nothing_else() {
 }
 
 #[test]
+fn the_reading_time_stands_still_a_minute_after_the_last_sign_of_life() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let module = tests.join("../daemon/src/page/assets/js/reading/stopwatch.js");
+    let run = Command::new("node").arg(tests.join("browser/stopwatch.mjs")).arg(module).output();
+    let run = run.expect("node is installed (tests/run installs it)");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+}
+
+#[test]
 fn two_readers_read_real_exams_in_chromium_from_list_to_kappa() {
     let folder = tempfile::tempdir().unwrap();
     let on = Site::with_exams(folder.path(), 3);

@@ -247,13 +247,12 @@ impl InstanceStore {
         let path = folder.join(instance_file_name(&identity.sop_instance_uid));
 
         let mut extents = self.extents();
-        let (change, earlier_bytes) =
-            match digest_of(&path, incoming.length).map_err(Refusal::storage)? {
-                Earlier::None => (Change::New, 0),
-                Earlier::Other(bytes) => (Change::Replaced, bytes),
-                Earlier::Digest(earlier) if earlier == sha256 => (Change::Unchanged, 0),
-                Earlier::Digest(_) => (Change::Replaced, incoming.length),
-            };
+        let (change, earlier_bytes) = match earlier_at(&path, incoming.length) {
+            Earlier::None => (Change::New, 0),
+            Earlier::Other(bytes) => (Change::Replaced, bytes),
+            Earlier::Digest(earlier) if earlier == sha256 => (Change::Unchanged, 0),
+            Earlier::Digest(_) => (Change::Replaced, incoming.length),
+        };
         if change != Change::Unchanged {
             // Taken out, so that it is measured anew if anything fails below.
             let before = match extents.remove(&study_ref) {
@@ -344,7 +343,18 @@ enum Earlier {
     Digest([u8; 32]),
 }
 
-/// The digest of the file at `path`, unless its length already tells that it is another.
+/// The digest of the file at `path`, unless its length already tells that it is another. One that can't be read is another,
+/// too: sending it again mends it.
+fn earlier_at(path: &Path, expected_length: u64) -> Earlier {
+    match digest_of(path, expected_length) {
+        Ok(earlier) => earlier,
+        Err(error) => {
+            tracing::error!(%error, "A stored instance can't be read; the one that came takes its place.");
+            Earlier::Other(path.symlink_metadata().map_or(0, |metadata| metadata.len()))
+        }
+    }
+}
+
 fn digest_of(path: &Path, expected_length: u64) -> io::Result<Earlier> {
     const CHUNK: usize = 64 << 10;
     let mut file = match File::open(path) {

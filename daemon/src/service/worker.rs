@@ -229,8 +229,7 @@ impl Worker {
         };
         let fingerprint = prepared.fingerprint.clone();
         let started = Instant::now();
-        let known = self.index.cached(&fingerprint)?;
-        let known = known.and_then(|known| self.results.find(&known.study_ref, known.revision));
+        let known = self.results.find_by_fingerprint(study_ref, &fingerprint)?;
         let cached = known.is_some();
         let result = match known {
             Some(result) => result,

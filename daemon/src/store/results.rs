@@ -88,11 +88,15 @@ impl ResultStore {
         Ok(self.revisions(study_ref)?.pop())
     }
 
-    /// One revision of a study, where it is there.
-    pub fn find(&self, study_ref: &StudyRef, revision: u32) -> Option<StoredResult> {
-        let dir = self.dir(study_ref, revision);
-        let result = StoredResult { study_ref: study_ref.clone(), revision, dir };
-        result.dir.join(FINDING_FILE).is_file().then_some(result)
+    /// The newest revision of a study that was computed from the same input, read from the documents themselves: they know
+    /// of a result as soon as it is there, the index when all of its messages wait in the outbox.
+    pub fn find_by_fingerprint(
+        &self,
+        study_ref: &StudyRef,
+        fingerprint: &str,
+    ) -> Result<Option<StoredResult>, ResultError> {
+        let revisions = self.revisions(study_ref)?;
+        Ok(revisions.into_iter().rev().find(|r| r.fingerprint().as_deref() == Some(fingerprint)))
     }
 
     /// Every revision of every study: what the index is rebuilt from.
@@ -245,8 +249,8 @@ mod tests {
         let store = ResultStore::open(dir.path()).unwrap();
         let first = keep(&store, 1, "a");
         keep(&store, 2, "b");
-        assert_eq!(store.find(&study(), 1), Some(first));
-        assert_eq!(store.find(&study(), 3), None);
+        assert_eq!(store.find_by_fingerprint(&study(), "a").unwrap(), Some(first));
+        assert_eq!(store.find_by_fingerprint(&study(), "c").unwrap(), None);
         assert_eq!(store.all().unwrap().len(), 2);
     }
 

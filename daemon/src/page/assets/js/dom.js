@@ -1,6 +1,6 @@
 // Making elements. Text is always set as text, never parsed as HTML.
 
-/** `h("a", {href: "/", class: "x", onclick: f}, "text", child)`; attributes that are null or false are left out. */
+/** `h("a", {href: "/", class: "x", onclick: f}, "text", child)`; attributes and children that are null or false are left out. */
 export function h(name, attributes = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -10,7 +10,7 @@ export function h(name, attributes = {}, ...children) {
     else if (key in element && typeof value !== "string") element[key] = value;
     else element.setAttribute(key, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat().filter((child) => ![null, undefined, false].includes(child)));
   return element;
 }
 

@@ -6,14 +6,16 @@ const SIGNS = ["pointerdown", "pointermove", "wheel", "keydown"];
 
 export class Stopwatch {
   #ms;
+  /** Counted up to here; null while it stands still. */
   #last = null;
+  #lastSign = 0;
   #stop = new AbortController();
 
   /** Goes on from `seconds`, but only when it is started. */
   constructor(seconds = 0) {
     this.#ms = seconds * 1000;
     const { signal } = this.#stop;
-    SIGNS.forEach((name) => addEventListener(name, () => this.#count(), { signal, passive: true, capture: true }));
+    SIGNS.forEach((name) => addEventListener(name, () => this.#sign(), { signal, passive: true, capture: true }));
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) this.#hold();
       else if (this.#isHeld) this.start();
@@ -29,7 +31,7 @@ export class Stopwatch {
 
   start() {
     this.#isHeld = false;
-    this.#last = performance.now();
+    this.#last = this.#lastSign = performance.now();
   }
 
   pause() {
@@ -49,10 +51,16 @@ export class Stopwatch {
     this.#isHeld = true;
   }
 
+  #sign() {
+    this.#count();
+    this.#lastSign = performance.now();
+    if (this.#last !== null) this.#last = this.#lastSign;
+  }
+
   #count() {
     if (this.#last === null) return;
-    const now = performance.now();
-    this.#ms += Math.min(now - this.#last, IDLE_MS);
-    this.#last = now;
+    const until = Math.min(performance.now(), this.#lastSign + IDLE_MS);
+    this.#ms += Math.max(0, until - this.#last);
+    this.#last = Math.max(this.#last, until);
   }
 }
