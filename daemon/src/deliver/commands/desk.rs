@@ -244,6 +244,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let limits = Limits { max_messages, max_bytes: 1 << 20, max_payload_bytes: 1 << 16 };
         let outbox = Arc::new(Outbox::open(&dir.path().join("outbox"), limits).unwrap());
+        open(allow, outbox, dir)
+    }
+
+    fn open(allow: &[CommandType], outbox: Arc<Outbox>, dir: tempfile::TempDir) -> Fixture {
         let identity = Identity::new("box", TimePrecision::default());
         let topics = Topics::new("modic", "site", "box").unwrap();
         let path = dir.path().join("commands.json");
@@ -273,13 +277,7 @@ mod tests {
         }
 
         fn opened_again(self) -> Fixture {
-            let topics = Topics::new("modic", "site", "box").unwrap();
-            let identity = Identity::new("box", TimePrecision::default());
-            let path = self.dir.path().join("commands.json");
-            let (allow, outbox) = ([CommandType::SelfTest], Arc::clone(&self.outbox));
-            let (desk, waiting) =
-                Desk::open(&path, &allow, identity, topics, outbox, Auditor::default());
-            Fixture { desk, waiting, ..self }
+            open(&self.desk.allow, self.outbox, self.dir)
         }
 
         /// Topic's end, state and reason of every answer.
