@@ -349,7 +349,17 @@ fn a_damaged_bundle_gives_way_to_the_one_before_and_that_to_the_program() {
     subscriber.wait_for("/latest/finding", 1, LIMIT);
     daemon.stop(LIMIT);
 
-    std::fs::write(bundles.join("state.json"), "{").unwrap();
+    // A state that can't be read may be whole: nothing is changed or removed because of it.
+    let (state, aside) = (bundles.join("state.json"), folder.path().join("aside"));
+    std::fs::rename(&state, &aside).unwrap();
+    std::fs::create_dir(&state).unwrap();
+    let bundle = releaser.bundle(folder.path(), "modic", "0.7.0");
+    refused(&daemon.config, &["stage", text(&bundle)], "disk");
+    assert!(folder_of("0.6.0").exists());
+    std::fs::remove_dir(&state).unwrap();
+    std::fs::rename(&aside, &state).unwrap();
+
+    std::fs::write(&state, "{").unwrap();
     daemon.restart();
     let last = wait_for_state(&subscriber, "no bundle of the disk", |s| s["refused"].is_null());
     assert_eq!(last["active"]["source"], "program");

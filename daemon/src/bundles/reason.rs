@@ -27,7 +27,7 @@ coded_enum! {
     FailedExams "failed_exams" "Analyses failed or took the daemon down with it before it had proved itself; the box went back to the one before.";
     Busy "busy" "Somebody else is changing the bundles; try again.";
     NotOwner "not_owner" "state_dir belongs to another user; run the command as that one.";
-    Disk "disk" "The bundles' folder can't be written. Check the disk under state_dir.";
+    Disk "disk" "The bundles' folder can't be read or written. Check the disk under state_dir.";
 }
 
 /// A bundle was not taken.

@@ -73,19 +73,23 @@ impl Store {
 
     /// What is active, staged and previous. Without a state that can be read: the bundles inside the program.
     pub fn state(&self) -> State {
+        self.read_state().unwrap_or_else(|error| {
+            tracing::error!(%error, "The bundles' state can't be read; those inside the program are used.");
+            State::default()
+        })
+    }
+
+    /// The same. One that is damaged says no more than one that isn't there; one that can't be read may be whole.
+    fn read_state(&self) -> Result<State, FileError> {
         let path = self.state_file();
-        match fs::read(&path).map(|text| serde_json::from_slice(&text)) {
-            Ok(Ok(state)) => state,
-            Ok(Err(error)) => {
-                tracing::error!(%error, "The bundles' state is damaged; those inside the program are used.");
-                State::default()
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => State::default(),
-            Err(error) => {
-                tracing::error!(%error, "The bundles' state can't be read; those inside the program are used.");
-                State::default()
-            }
-        }
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(State::default()),
+            text => text.map_err(FileError::during("read", &path))?,
+        };
+        Ok(serde_json::from_slice(&text).unwrap_or_else(|error| {
+            tracing::error!(%error, "The bundles' state is damaged; those inside the program are used.");
+            State::default()
+        }))
     }
 
     /// Takes a package that verifies, to be activated later.
@@ -259,7 +263,7 @@ impl Store {
     ) -> Result<T, UpdateError> {
         create_dir(&self.root)?;
         let _lock = self.lock()?;
-        let before = self.state();
+        let before = self.read_state()?;
         self.sweep(&before);
         let mut state = before.clone();
         let result = change(&mut state)?;

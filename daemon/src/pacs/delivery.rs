@@ -33,6 +33,17 @@ struct Outlet {
     auditor: Auditor,
 }
 
+/// How an attempt to send all that waits ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// All was sent, and commitment asked for.
+    Done,
+    /// The destination took what it would; the rest waits.
+    Left,
+    /// The destination didn't answer, or nothing could be tried.
+    Away,
+}
+
 /// What waits for a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Backlog {
@@ -172,43 +183,39 @@ impl Outlet {
         while !shutdown.is_cancelled() {
             let (outlet, stop) = (Arc::clone(&self), shutdown.clone());
             let round = tokio::task::spawn_blocking(move || outlet.round(&stop)).await;
-            let all_sent = round.unwrap_or_else(|_| {
+            let round = round.unwrap_or_else(|_| {
                 tracing::error!(destination = self.destination.name, "Sending ended in a panic.");
-                false
+                Round::Away
             });
-            if all_sent {
-                backoff = FIRST;
+            let pause = match round {
                 // What a commitment failed for waits in the queue without a notice.
-                let pause =
-                    self.destination.commitment_timeout().map_or(Duration::MAX, |_| longest);
-                tokio::select! {
-                    () = shutdown.cancelled() => {}
-                    () = self.filled.notified() => {}
-                    () = tokio::time::sleep(pause) => {}
+                Round::Done => {
+                    self.destination.commitment_timeout().map_or(Duration::MAX, |_| longest)
                 }
-            } else {
+                Round::Left | Round::Away => backoff,
+            };
+            backoff = if round == Round::Done { FIRST } else { (2 * backoff).min(longest) };
+            tokio::select! {
+                () = shutdown.cancelled() => {}
                 // A notice changes nothing for a destination that is away.
-                tokio::select! {
-                    () = shutdown.cancelled() => {}
-                    () = tokio::time::sleep(backoff) => {}
-                }
-                backoff = (2 * backoff).min(longest);
+                () = self.filled.notified(), if round != Round::Away => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
-    /// Tries everything that waits, over one connection; whether all of it was sent, and commitment asked for.
-    fn round(&self, stop: &CancellationToken) -> bool {
+    /// Tries everything that waits, over one connection.
+    fn round(&self, stop: &CancellationToken) -> Round {
         let destination = &self.destination.name;
         let (waiting, unasked) = match self.due() {
             Ok(due) => due,
             Err(error) => {
                 tracing::error!(destination, error = %error, "The queue can't be read.");
-                return false;
+                return Round::Away;
             }
         };
         if waiting.is_empty() && unasked.is_empty() {
-            return true;
+            return Round::Done;
         }
         let files: Vec<PathBuf> = waiting.iter().map(|job| self.file(job)).collect();
         let mut connection = match Connection::open(&self.destination, &files) {
@@ -217,7 +224,7 @@ impl Outlet {
                 let waiting = waiting.len() + unasked.len();
                 self.counts.pacs_failed(destination, error.reason());
                 tracing::warn!(destination, waiting, error = %error, "Nothing can be sent.");
-                return false;
+                return Round::Away;
             }
         };
         let mut sent = BTreeMap::new();
@@ -226,16 +233,21 @@ impl Outlet {
             let destination = destination.clone();
             self.auditor.note(&Event::Sent { destination, study, objects });
         }
-        let Some(mut all_sent) = outcome else { return false };
-        if let Some(limit) = self.destination.commitment_timeout()
-            && let Err(error) = self.ask(&mut connection, limit)
-        {
-            tracing::warn!(destination, error = %error, "Storage commitment can't be asked for.");
-            self.counts.pacs_failed(destination, error.reason());
-            all_sent = false;
-        }
+        let Some(all_sent) = outcome else { return Round::Away };
+        let asked = match self.destination.commitment_timeout() {
+            Some(limit) => self.ask(&mut connection, limit),
+            None => Ok(true),
+        };
         connection.close();
-        all_sent
+        match asked {
+            Ok(all_asked) if all_sent && all_asked => Round::Done,
+            Ok(_) => Round::Left,
+            Err(error) => {
+                tracing::warn!(destination, error = %error, "Storage commitment can't be asked for.");
+                self.counts.pacs_failed(destination, error.reason());
+                Round::Away
+            }
+        }
     }
 
     /// Sends one object after the other and counts each study's; whether all were sent. `None` when there is no use in going
@@ -303,30 +315,42 @@ impl Outlet {
         }
     }
 
-    /// Asks for commitment for everything that was sent. The request is on disk first: its answer may be quick.
-    fn ask(&self, connection: &mut Connection, limit: Duration) -> Result<(), SendError> {
-        let mut instances = Vec::new();
+    /// Asks for commitment for everything that was sent; whether that was all of it. The request is on disk first: its
+    /// answer may be quick.
+    fn ask(&self, connection: &mut Connection, limit: Duration) -> Result<bool, SendError> {
+        let destination = &self.destination.name;
+        let (mut instances, mut all_asked) = (Vec::new(), true);
         let mut transaction = Transaction::new();
         for job in self.unasked(limit)? {
-            let (class, instance) = sop_uids(&self.file(&job))?;
-            transaction.insert(instance.clone(), job);
-            instances.push((class, instance));
+            match sop_uids(&self.file(&job)) {
+                Ok((class, instance)) => {
+                    transaction.insert(instance.clone(), job);
+                    instances.push((class, instance));
+                }
+                Err(error) => {
+                    let Job { study_ref, revision, object } = &job;
+                    let object = object.as_str();
+                    tracing::warn!(destination, %study_ref, revision, object, error = %error, "Commitment of an object can't be asked for.");
+                    self.counts.pacs_failed(destination, error.reason());
+                    all_asked = false;
+                }
+            }
         }
         if instances.is_empty() {
-            return Ok(());
+            return Ok(all_asked);
         }
         let uid = derived_uid(&format!("storage commitment {}", rand::random::<u128>()));
         self.queue.begin_transaction(&uid, &transaction)?;
         let asked = connection.request_commitment(&uid, &instances);
         match &asked {
             Ok(()) => tracing::info!(
-                destination = self.destination.name,
+                destination,
                 objects = instances.len(),
                 "Storage commitment was asked for."
             ),
             Err(_) => self.queue.end_transaction(&uid)?,
         }
-        asked
+        asked.map(|()| all_asked)
     }
 
     /// Takes a report about this destination's objects; another's is none of its business.

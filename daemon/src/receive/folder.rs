@@ -14,12 +14,13 @@ use crate::audit::Auditor;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, DirEntry};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 const REFUSED: &str = "refused";
 /// Folders in folders, as PACS exports nest them (patient, study, series).
@@ -37,7 +38,10 @@ pub async fn watch_folder(
 ) {
     let Some(folder) = config.watch_folder.clone() else { return };
     info!(folder = %folder.display(), "A folder is watched.");
-    let mut watcher = FolderWatcher::new(folder, store, sink, auditor);
+    let new_watcher = || {
+        FolderWatcher::new(folder.clone(), Arc::clone(&store), Arc::clone(&sink), auditor.clone())
+    };
+    let mut watcher = new_watcher();
     let mut ticks = interval(config.watch_interval());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -58,8 +62,8 @@ pub async fn watch_folder(
                 }
             }
             Err(_) => {
-                warn!("The watch of the folder ended in a panic.");
-                return;
+                error!("A scan of the watched folder ended in a panic.");
+                watcher = new_watcher();
             }
         }
     }
@@ -131,7 +135,9 @@ impl FolderWatcher {
                 self.seen.insert(path, look);
                 continue;
             }
-            let fate = match self.destination.ingest(&path) {
+            // What a file's content does to a parser mustn't keep those behind it waiting.
+            let ingested = catch_unwind(AssertUnwindSafe(|| self.destination.ingest(&path)));
+            let fate = match ingested.unwrap_or_else(|_| Err(Reason::Malformed.into())) {
                 Ok(stored) => {
                     debug!(study_ref = %stored.study_ref, "A file was taken in.");
                     taken.count(&stored);
@@ -170,17 +176,32 @@ impl FolderWatcher {
         Ok(())
     }
 
-    /// Removes a file, or moves it to the same place below `refused/` and says there why.
+    /// Removes a file, or moves it to the same place below `refused/` and says there why. One of the same name that lies
+    /// there stays.
     fn move_away(&self, path: &Path, fate: Fate) -> io::Result<()> {
         let Fate::SetAside(reason) = fate else { return fs::remove_file(path) };
         let inside = path.strip_prefix(&self.folder).map_err(io::Error::other)?;
-        let target = self.folder.join(REFUSED).join(inside);
-        let mut note = target.clone().into_os_string();
-        note.push(".reason");
+        let first = self.folder.join(REFUSED).join(inside);
+        let note_of = |target: &Path| with_ending(target, ".reason");
+        let is_taken = |path: &Path| path.symlink_metadata().is_ok();
+        let mut target = first.clone();
+        for n in 2.. {
+            if !is_taken(&target) && !is_taken(&note_of(&target)) {
+                break;
+            }
+            target = with_ending(&first, &format!(".{n}"));
+        }
+        let note = note_of(&target);
         target.parent().map_or(Ok(()), fs::create_dir_all)?;
         fs::write(&note, format!("{reason}\n{}\n", reason.sentence()))?;
         fs::rename(path, &target)
     }
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut path = path.to_owned().into_os_string();
+    path.push(ending);
+    path.into()
 }
 
 /// The regular files in a folder and its subfolders, in order of their paths; symbolic links aren't
@@ -288,6 +309,21 @@ mod tests {
         let refused = f.sink.refused.lock().unwrap();
         assert_eq!(refused.len(), 1);
         assert_eq!(refused[0].counts, BTreeMap::from([(Reason::NotDicom, 1)]));
+    }
+
+    #[test]
+    fn a_refused_file_takes_no_other_ones_place() {
+        let mut f = fixture();
+        for content in ["first", "second", "third"] {
+            f.write("IM1", content.as_bytes());
+            f.scan();
+            f.scan();
+        }
+        for (name, content) in [("IM1", "first"), ("IM1.2", "second"), ("IM1.3", "third")] {
+            let aside = f.folder.path().join(REFUSED).join(name);
+            assert_eq!(fs::read_to_string(&aside).unwrap(), content);
+            assert!(with_ending(&aside, ".reason").exists());
+        }
     }
 
     #[test]

@@ -237,6 +237,16 @@ impl InstanceStore {
         self.extents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How much there is of a study. Names that an earlier process, or an attempt that failed, left in its folder are on
+    /// disk after this, so that whoever sends the same again may be told that it is kept.
+    fn take_up(&self, folder: &Path) -> io::Result<Extent> {
+        if folder.is_dir() {
+            sync_folder(folder)?;
+            sync_folder(&self.root)?;
+        }
+        Extent::of(folder)
+    }
+
     /// Checks a whole instance and gives it its place. After `Ok` it survives a loss of power.
     pub(super) fn commit(&self, incoming: Incoming) -> Result<StoredInstance, Refusal> {
         let identity = incoming.identify()?;
@@ -253,16 +263,19 @@ impl InstanceStore {
             Earlier::Digest(earlier) if earlier == sha256 => (Change::Unchanged, 0),
             Earlier::Digest(_) => (Change::Replaced, incoming.length),
         };
-        if change != Change::Unchanged {
-            // Taken out, so that it is measured anew if anything fails below.
-            let before = match extents.remove(&study_ref) {
-                Some(extent) => extent,
-                None => Extent::of(&folder).map_err(Refusal::storage)?,
-            };
-            let after = Extent {
+        // Taken out, so that it is taken up anew if anything fails below.
+        let before = match extents.remove(&study_ref) {
+            Some(extent) => extent,
+            None => self.take_up(&folder).map_err(Refusal::storage)?,
+        };
+        let after = match change {
+            Change::Unchanged => before,
+            Change::New | Change::Replaced => Extent {
                 instances: before.instances + u64::from(change == Change::New),
                 bytes: (before.bytes + incoming.length).saturating_sub(earlier_bytes),
-            };
+            },
+        };
+        if change != Change::Unchanged {
             if after.instances > self.max_study.instances || after.bytes > self.max_study.bytes {
                 extents.insert(study_ref, before);
                 return Err(Reason::StudyTooLarge.into());
@@ -270,8 +283,8 @@ impl InstanceStore {
             make_folder(&folder).map_err(Refusal::storage)?;
             incoming.file.persist(&path).map_err(|e| Refusal::storage(e.error))?;
             sync_folder(&folder).map_err(Refusal::storage)?;
-            extents.insert(study_ref.clone(), after);
         }
+        extents.insert(study_ref.clone(), after);
         Ok(StoredInstance { study_ref, path, sha256, change })
     }
 }

@@ -5,6 +5,7 @@
 //! series does. Series and SOP UIDs follow from the result's fingerprint and revision: an object sent twice is the
 //! same, a new revision's is another.
 
+mod code_extensions;
 mod codes;
 mod content;
 mod dataset;

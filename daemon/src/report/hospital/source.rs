@@ -1,9 +1,12 @@
 //! What the objects take from the series that they were made from.
 
+use std::borrow::Cow;
+
 use dicom::core::{Tag, VR};
 use dicom::dictionary_std::tags;
 use dicom::object::{DefaultDicomObject, InMemDicomObject};
 
+use super::code_extensions::reread;
 use super::dataset::{Build, item};
 use super::reference;
 use crate::report::ReportError;
@@ -63,8 +66,13 @@ impl Source {
     pub fn read(pair: &SeriesPair) -> Result<Source, ReportError> {
         let object = first_file(&pair.t1)?;
         let mut taken = item();
+        let text_of = |tag| object.get(tag).and_then(|element| element.to_str().ok());
+        let several_sets = text_of(tags::SPECIFIC_CHARACTER_SET).filter(|sets| sets.contains('\\'));
         for (tag, vr) in TAKEN {
-            let text = object.get(tag).and_then(|element| element.to_str().ok());
+            let mut text = text_of(tag);
+            if let (Some(sets), Some(read)) = (&several_sets, &text) {
+                text = reread(read, sets).map(Cow::Owned).or(text);
+            }
             // All of them have one value; a second one is the sender's mistake.
             let text = text.as_deref().and_then(|text| text.split('\\').next());
             match text.map(|text| text.trim_matches([' ', '\0'])).filter(|text| !text.is_empty()) {
