@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import anatomy, dataset, evaluate, modic, onnx_file, preprocess, tasks, vertebrae, weights
+from . import anatomy, dataset, equalize, evaluate, modic, onnx_file, preprocess, tasks, vertebrae, weights
 from .quantized import QuantizedUNet
 
 GOLDEN = 128  # pixels a side
@@ -50,9 +50,14 @@ def export(args: argparse.Namespace) -> Path:
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
     net = weights.load(args.checkpoint)
-    known = net.quantization() if isinstance(net, QuantizedUNet) else None
+    slices = calibration(args)
+    if isinstance(net, QuantizedUNet):
+        ranges = net.quantization()
+    else:
+        net = equalize.equalized(net, slices)
+        ranges = equalize.quantization(net, slices)
     onnx_file.write_float(net, networks["f32"])
-    onnx_file.write_int8(networks["f32"], networks["int8"], calibration(args), known)
+    onnx_file.write_int8(networks["f32"], networks["int8"], slices, ranges)
     sessions = {form: onnx_file.session(network) for form, network in networks.items()}
     threshold, figures = measure(args, {k: lambda x, s=s: onnx_file.run(s, x) for k, s in sessions.items()})
     for form, network in networks.items():
@@ -71,7 +76,7 @@ def inputs_of(task: str, sample: vertebrae.Sample | modic.Sample) -> np.ndarray:
 
 
 def calibration(args: argparse.Namespace) -> list[np.ndarray]:
-    """Training slices of every source but T2-SPACE, which isn't what network 1 will see.
+    """Training slices, as many of each source but T2-SPACE, which isn't what network 1 will see.
 
     For network 2 those with a change: without one its logits stay low, and the
     range found would cut probabilities off at a half.
@@ -81,8 +86,13 @@ def calibration(args: argparse.Namespace) -> list[np.ndarray]:
     found = [s for s in found if s.source != "space"] or found
     if args.task == "modic":
         found = [s for s in found if (s.target == 1).any()] or found
-    chosen = np.random.default_rng(5).choice(len(found), min(CALIBRATION_SLICES, len(found)), replace=False)
-    return [inputs_of(args.task, found[i]) for i in chosen]
+    sources = sorted({s.source for s in found})
+    random, chosen = np.random.default_rng(5), []
+    for source in sources:
+        these = [s for s in found if s.source == source]
+        count = min(CALIBRATION_SLICES // len(sources), len(these))
+        chosen += [these[i] for i in random.choice(len(these), count, replace=False)]
+    return [inputs_of(args.task, s) for s in chosen]
 
 
 def golden_input(args: argparse.Namespace) -> np.ndarray:

@@ -123,7 +123,7 @@ class _Reader(CalibrationDataReader):
 
 
 def write_int8(
-    source: Path, path: Path, calibration: list[np.ndarray], known: dict[str, tuple[float, int]] | None = None
+    source: Path, path: Path, calibration: list[np.ndarray], known: dict[str, tuple[float, int]]
 ) -> None:
     """Static QDQ quantization: u8 activations, s8 weights per output channel.
 
@@ -138,7 +138,7 @@ def write_int8(
         names = {output for node in graph.node for output in node.output} | {"input"}
         overrides = {
             name: [{"scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.uint8)}]
-            for name, (scale, zero) in (known or {}).items()
+            for name, (scale, zero) in known.items()
             if name in names
         }
         _quantize(inferred, first, calibration, overrides)

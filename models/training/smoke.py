@@ -21,13 +21,14 @@ def main() -> None:
     common = ["--data", args.data]
     for task in tasks.NAMES:
         words = [task, *common, "--work", str(args.work), "--steps", STEPS]
-        checkpoint = train.train(train.parse(words))
-        checkpoint = train.train(train.parse([*words, "--quantized", "--init", str(checkpoint)]))
-        bundles = ["--checkpoint", str(checkpoint), "--version", "0.0.0", "--bundles", str(args.work / "bundles")]
-        folder = export.export(export.parse([task, *common, *bundles]))
-        sizes = {p.name: p.stat().st_size for p in sorted(folder.iterdir())}
-        assert {"network.onnx", "golden.bin", "manifest.toml"} <= sizes.keys(), sizes
-        print(f"{task}: {sizes}")
+        plain = train.train(train.parse(words))
+        rounded = train.train(train.parse([*words, "--quantized", "--init", str(plain)]))
+        for checkpoint in (plain, rounded):
+            bundles = ["--checkpoint", str(checkpoint), "--version", "0.0.0", "--bundles", str(args.work / "bundles")]
+            folder = export.export(export.parse([task, *common, *bundles]))
+            sizes = {p.name: p.stat().st_size for p in sorted(folder.iterdir())}
+            assert {"network.onnx", "golden.bin", "manifest.toml"} <= sizes.keys(), sizes
+            print(f"{task}: {sizes}")
 
 
 if __name__ == "__main__":
