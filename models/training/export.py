@@ -24,7 +24,6 @@ from .quantized import QuantizedUNet
 
 GOLDEN = 128  # pixels a side
 GOLDEN_PHANTOMS = 20  # of which the one with the largest change is taken
-CALIBRATION_SLICES = 48
 FORMS = {"f32": "float32", "int8": "int8 QDQ, u8 activations, s8 weights per channel"}
 SOURCES = (
     "SPIDER (van der Graaf et al., Scientific Data 2024), CC BY 4.0, by way of 8-bit PNG renderings",
@@ -38,6 +37,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="data sets; the golden case comes from a phantom")
     parser.add_argument("--version", required=True, help="of the bundle, such as 0.4.0")
+    parser.add_argument("--calibration", type=int, default=48, help="training slices on which ranges are sought")
     parser.add_argument("--bundles", type=Path, default=Path(__file__).parents[1] / "bundles")
     return parser.parse_args(words)
 
@@ -90,7 +90,7 @@ def calibration(args: argparse.Namespace) -> list[np.ndarray]:
     random, chosen = np.random.default_rng(5), []
     for source in sources:
         these = [s for s in found if s.source == source]
-        count = min(CALIBRATION_SLICES // len(sources), len(these))
+        count = min(args.calibration // len(sources), len(these))
         chosen += [these[i] for i in random.choice(len(these), count, replace=False)]
     return [inputs_of(args.task, s) for s in chosen]
 

@@ -1,4 +1,4 @@
-"""`python -m training.smoke`: the whole chain in about two minutes, on phantoms alone.
+"""`python -m training.smoke`: the whole chain in a few minutes, on phantoms alone.
 
 Says that the code works, nothing about accuracy: its bundles go to the work folder.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import export, tasks, train
+from . import export, tasks, train, unrounded
 
 STEPS = "12"
+SLICES = "8"
 
 
 def main() -> None:
@@ -24,11 +25,12 @@ def main() -> None:
         plain = train.train(train.parse(words))
         rounded = train.train(train.parse([*words, "--quantized", "--init", str(plain)]))
         for checkpoint in (plain, rounded):
-            bundles = ["--checkpoint", str(checkpoint), "--version", "0.0.0", "--bundles", str(args.work / "bundles")]
-            folder = export.export(export.parse([task, *common, *bundles]))
+            words = [task, *common, "--checkpoint", str(checkpoint), "--version", "0.0.0", "--calibration", SLICES]
+            folder = export.export(export.parse([*words, "--bundles", str(args.work / "bundles")]))
             sizes = {p.name: p.stat().st_size for p in sorted(folder.iterdir())}
             assert {"network.onnx", "golden.bin", "manifest.toml"} <= sizes.keys(), sizes
             print(f"{task}: {sizes}")
+    unrounded.write(args.work / "bundles", args.work / "unrounded")
 
 
 if __name__ == "__main__":

@@ -22,8 +22,12 @@ def main() -> None:
     parser.add_argument("bundles", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
-    for manifest in sorted(args.bundles.glob("*/manifest.toml")):
-        folder = args.out / manifest.parent.name
+    write(args.bundles, args.out)
+
+
+def write(bundles: Path, out: Path) -> None:
+    for manifest in sorted(bundles.glob("*/manifest.toml")):
+        folder = out / manifest.parent.name
         folder.mkdir(parents=True, exist_ok=True)
         network, golden = folder / "network.onnx", folder / "golden.bin"
         onnx_file.write_float(onnx_file.read(manifest.with_name("network.onnx")), network)

@@ -114,6 +114,26 @@ fn the_patient_is_named_as_in_the_pictures_and_the_same_exam_gives_the_same_inst
 }
 
 #[test]
+fn names_in_several_character_sets_are_read_as_pydicom_wrote_them() {
+    for (seed, sets, name) in [
+        (5, "\\ISO 2022 IR 87", "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        (6, "ISO 2022 IR 13\\ISO 2022 IR 87", "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう"),
+        (7, "\\ISO 2022 IR 149", "Hong^Gildong=洪^吉洞=홍^길동"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let [exam, out] = ["exam", "out"].map(|name| folder.path().join(name));
+        let files = Exam::of_slices(&exam, 3, seed).files();
+        let arguments: Vec<_> = [sets, name].map(PathBuf::from).into_iter().chain(files).collect();
+        let named = run_script("name_patient.py", &arguments);
+        assert!(named.status.success(), "{}", String::from_utf8_lossy(&named.stderr));
+        let results = analyze(&exam, &out);
+        for object in OBJECTS.map(|name| open_file(results[0].join(name)).unwrap()) {
+            assert_eq!(object.element(tags::PATIENT_NAME).unwrap().to_str().unwrap(), name);
+        }
+    }
+}
+
+#[test]
 fn objects_of_real_pairs_are_accepted_and_say_what_the_document_says() {
     let Some(spider) = std::env::var_os("MODICD_SPIDER").map(PathBuf::from) else {
         println!("MODICD_SPIDER isn't set: no real data, nothing to do");

@@ -83,7 +83,9 @@ impl Store {
     fn read_state(&self) -> Result<State, FileError> {
         let path = self.state_file();
         let text = match fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(State::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(State::default());
+            }
             text => text.map_err(FileError::during("read", &path))?,
         };
         Ok(serde_json::from_slice(&text).unwrap_or_else(|error| {
