@@ -21,6 +21,9 @@ pub enum SendError {
     /// The destination doesn't take objects of this kind, or no requests for storage commitment.
     #[error("the destination takes nothing of SOP class {0}")]
     NotAccepted(String),
+    /// It takes none of the SOP classes that it was offered.
+    #[error("the destination takes nothing of what it was offered")]
+    NothingAccepted,
     /// It answered with a failure of DICOM (PS3.7 C, PS3.4 B.2.3, J.3; PS3.18 I.2.2).
     #[error("the destination answered with status {0:#06x}")]
     Status(u16),
@@ -53,6 +56,7 @@ impl SendError {
         match self {
             SendError::Connection(_) => "unreachable",
             SendError::NotAccepted(_)
+            | SendError::NothingAccepted
             | SendError::Status(_)
             | SendError::Http(_)
             | SendError::Unconfirmed => "refused",

@@ -224,7 +224,8 @@ impl Outlet {
                 let waiting = waiting.len() + unasked.len();
                 self.counts.pacs_failed(destination, error.reason());
                 tracing::warn!(destination, waiting, error = %error, "Nothing can be sent.");
-                return Round::Away;
+                let answered = matches!(error, SendError::NothingAccepted);
+                return if answered { Round::Left } else { Round::Away };
             }
         };
         let mut sent = BTreeMap::new();

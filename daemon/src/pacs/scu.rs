@@ -10,6 +10,7 @@ use dicom::core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom::dictionary_std::{tags, uids};
 use dicom::object::{InMemDicomObject, open_file};
 use dicom::transfer_syntax::{TransferSyntax, entries};
+use dicom_ul::association;
 use dicom_ul::association::client::{ClientAssociation, ClientAssociationOptions, TlsStream};
 use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu, PresentationContextNegotiated};
 
@@ -31,6 +32,13 @@ const MAX_RESPONSE: usize = 64 << 10;
 /// With all causes: what is wrong with a certificate is the deepest.
 fn broken(error: impl std::error::Error + Send + Sync + 'static) -> SendError {
     SendError::Connection(format!("{:#}", anyhow::Error::new(error)))
+}
+
+fn not_established(error: association::Error) -> SendError {
+    match error {
+        association::Error::NoAcceptedPresentationContexts { .. } => SendError::NothingAccepted,
+        error => broken(error),
+    }
 }
 
 /// An open association.
@@ -83,11 +91,11 @@ impl Association {
         }
         let address = (dicom.host.as_str(), dicom.port);
         let stream = match &dicom.tls {
-            None => Stream::Plain(options.establish(address).map_err(broken)?),
+            None => Stream::Plain(options.establish(address).map_err(not_established)?),
             Some(tls) => {
                 let options =
                     options.tls_config(Arc::new(tls.client_config()?)).server_name(&dicom.host);
-                Stream::Tls(Box::new(options.establish_tls(address).map_err(broken)?))
+                Stream::Tls(Box::new(options.establish_tls(address).map_err(not_established)?))
             }
         };
         Ok(Association { stream, messages: 0 })
