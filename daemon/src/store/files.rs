@@ -1,7 +1,7 @@
 //! Files and folders that are either whole or absent, whatever moment the power fails.
 //!
-//! The only place where the project renames and fsyncs. A name that can be seen holds data that is on
-//! disk; what a crash leaves behind has a name starting with [`TEMPORARY_PREFIX`].
+//! A name that can be seen holds data that is on disk; what a crash leaves behind has a name starting with
+//! [`TEMPORARY_PREFIX`].
 
 use std::{
     fs::{self, File},
