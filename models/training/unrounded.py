@@ -31,7 +31,7 @@ def write(bundles: Path, out: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         network, golden = folder / "network.onnx", folder / "golden.bin"
         onnx_file.write_float(onnx_file.read(manifest.with_name("network.onnx")), network)
-        golden.write_bytes(golden_case(network, golden_input(manifest.with_name("golden.bin"))))
+        golden.write_bytes(golden_case(network, input_in(manifest.with_name("golden.bin"))))
         values = {"sha256": sha256(network), "golden_sha256": sha256(golden), "format": FORMS["f32"]}
         text = manifest.read_text()
         for key, value in values.items():
@@ -40,8 +40,8 @@ def write(bundles: Path, out: Path) -> None:
         print(folder)
 
 
-def golden_input(golden: Path) -> np.ndarray:
-    """`[1, channels, height, width]` of `export.golden_case`."""
+def input_in(golden: Path) -> np.ndarray:
+    """`[1, channels, height, width]`, as `export.golden_case` wrote it."""
     data = golden.read_bytes()
     shape = struct.unpack_from("<3I", data)
     return np.frombuffer(data, "<f4", int(np.prod(shape)), offset=12).reshape(1, *shape)

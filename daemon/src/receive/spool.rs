@@ -264,27 +264,25 @@ impl InstanceStore {
             Earlier::Digest(_) => (Change::Replaced, incoming.length),
         };
         // Taken out, so that it is taken up anew if anything fails below.
-        let before = match extents.remove(&study_ref) {
+        let mut extent = match extents.remove(&study_ref) {
             Some(extent) => extent,
             None => self.take_up(&folder).map_err(Refusal::storage)?,
         };
-        let after = match change {
-            Change::Unchanged => before,
-            Change::New | Change::Replaced => Extent {
-                instances: before.instances + u64::from(change == Change::New),
-                bytes: (before.bytes + incoming.length).saturating_sub(earlier_bytes),
-            },
-        };
         if change != Change::Unchanged {
+            let after = Extent {
+                instances: extent.instances + u64::from(change == Change::New),
+                bytes: (extent.bytes + incoming.length).saturating_sub(earlier_bytes),
+            };
             if after.instances > self.max_study.instances || after.bytes > self.max_study.bytes {
-                extents.insert(study_ref, before);
+                extents.insert(study_ref, extent);
                 return Err(Reason::StudyTooLarge.into());
             }
             make_folder(&folder).map_err(Refusal::storage)?;
             incoming.file.persist(&path).map_err(|e| Refusal::storage(e.error))?;
             sync_folder(&folder).map_err(Refusal::storage)?;
+            extent = after;
         }
-        extents.insert(study_ref.clone(), after);
+        extents.insert(study_ref.clone(), extent);
         Ok(StoredInstance { study_ref, path, sha256, change })
     }
 }

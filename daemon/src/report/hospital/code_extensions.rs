@@ -37,7 +37,8 @@ const SEQUENCES: [(&[u8], Part); 16] = [
     (b"-T", Part::Other("ISO_IR 166")),
 ];
 
-/// `text`, which was read by the first of `character_sets`, as it was meant. What can't be read so stays as it was.
+/// `text`, which was read by the first of `character_sets`, as it was meant; `None` where it
+/// holds what isn't known here.
 pub(super) fn reread(text: &str, character_sets: &str) -> Option<String> {
     let first = character_sets.split('\\').next().unwrap_or_default().trim();
     let first = SpecificCharacterSet::from_code(first).unwrap_or_default();
@@ -66,7 +67,7 @@ mod tests {
     /// The examples of PS3.5, annexes H and I, and some of other alphabets.
     #[test]
     fn names_are_read_as_they_were_meant() {
-        let cases: [(&str, &[u8], &str); 6] = [
+        let cases: [(&str, &[u8], &str); 8] = [
             (
                 "\\ISO 2022 IR 87",
                 b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B",
@@ -92,6 +93,8 @@ mod tests {
                 b"M\xfcller=\x1b-L\xbb\xee\xda",
                 "Müller=Люк",
             ),
+            ("\\ISO 2022 IR 13", b"\x1b)I\xd4\xcf\xc0\xde", "ﾔﾏﾀﾞ"),
+            ("\\ISO 2022 IR 159", b"\x1b$(D0!\x1b(B", "丂"),
             // A kanji whose second byte is a backslash's.
             ("\\ISO 2022 IR 87", b"\x1b$B5\\\x1b(B", "宮"),
         ];
