@@ -1,7 +1,7 @@
 """What happens to pixels between a DICOM slice and a network's input.
 
 The daemon does the same in Rust at inference, so every step here is exact and
-small: change one only together with `daemon/src/segment` and `daemon/src/volume/square.rs`.
+small: change one only together with `daemon/src/segment` and `daemon/src/volume`.
 Slices are `[row head->feet, column front->back]`, float32.
 """
 
@@ -20,21 +20,34 @@ RIDGE = 1e-3
 
 
 def resample(image: np.ndarray, spacing_mm: tuple[float, float], pixel_mm: float) -> np.ndarray:
-    """Bilinear, pixel centres aligned at the image's corner, edges replicated.
+    """Catmull and Rom's cubic, not below 0; pixel centres aligned at the image's corner.
 
-    Output pixel i lies at source row `(i + 0.5) * pixel_mm / spacing - 0.5`;
-    the output has `max(1, floor(n * spacing / pixel_mm + 0.5))` rows.
+    Output pixel i lies at source row `(i + 0.5) * pixel_mm / spacing - 0.5`, or on
+    the outermost one; the output has `max(1, floor(n * spacing / pixel_mm + 0.5))`
+    rows. Values that aren't negative are expected.
     """
     for axis, spacing in enumerate(spacing_mm):
         n = image.shape[axis]
         m = max(1, int(np.floor(n * spacing / pixel_mm + 0.5)))
-        at = np.clip((np.arange(m) + 0.5) * pixel_mm / spacing - 0.5, 0, n - 1)
-        low = np.minimum(at.astype(np.int64), max(n - 2, 0))
-        weight = (at - low).astype(np.float32)
-        weight = weight[:, None] if axis == 0 else weight[None, :]
-        high = np.minimum(low + 1, n - 1)
-        image = image.take(low, axis) * (1 - weight) + image.take(high, axis) * weight
-    return image.astype(np.float32)
+        pixels, shares = _cubic_taps(np.clip((np.arange(m) + 0.5) * pixel_mm / spacing - 0.5, 0, n - 1), n)
+        shares = shares[:, :, None] if axis == 0 else shares[:, None, :]
+        image = sum(image.take(pixel, axis) * share for pixel, share in zip(pixels, shares))
+    return np.maximum(image, 0).astype(np.float32)
+
+
+def _cubic_taps(at: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The four of `n` pixels around each place and their shares, `[4, place]`.
+
+    Beyond its border a picture goes on as straight as it ends.
+    """
+    low = np.minimum(at.astype(np.int64), max(n - 2, 0))
+    f = (at - low).astype(np.float32)
+    a, b, c, d = ((2 - f) * f - 1) * f / 2, (1.5 * f - 2.5) * f * f + 1, ((2 - 1.5 * f) * f + 0.5) * f, (f - 1) * f * f / 2
+    first, last = low == 0, low + 2 > n - 1
+    a, b, c = np.where(first, 0, a), np.where(first, b + 2 * a, b), np.where(first, c - a, c)
+    b, c, d = np.where(last, b - d, b), np.where(last, c + 2 * d, c), np.where(last, 0, d)
+    pixels = np.stack([low - 1, low, low + 1, low + 2]).clip(0, n - 1)
+    return pixels, np.stack([a, b, c, d]).astype(np.float32)
 
 
 def pad(image: np.ndarray, multiple: int) -> np.ndarray:

@@ -188,7 +188,7 @@ fn what_must_not_be_taken_is_refused_by_name_and_changes_nothing() {
     let config = configuration(folder.path(), &trusting(&releaser));
     let stage = |bundle: &Path, code: &str| refused(&config, &["stage", text(bundle)], code);
     let untouched = done(&config, &["list"]);
-    assert!(untouched.contains("modic: active 0.4.1"), "{untouched}");
+    assert!(untouched.contains("modic: active 0.4.2"), "{untouched}");
 
     stage(&stranger.bundle(&at("stranger"), "modic", "0.5.0"), "wrong_signature");
     stage(&unsigned_bundle(&at("unsigned"), "modic", "0.5.0"), "not_a_package");
@@ -228,12 +228,12 @@ fn what_must_not_be_taken_is_refused_by_name_and_changes_nothing() {
     stage(&signed("other", "0.5.0", &other), "bad_manifest");
     stage(&signed("spleen", "0.5.0", &|b| set(b, "name", "\"spleen\"")), "bad_manifest");
     stage(&signed("one", "1", &|_| {}), "bad_manifest");
-    for older in ["0.4.1", "0.4.0", "0.4.1-rc.1"] {
+    for older in ["0.4.2", "0.4.0", "0.4.2-rc.1"] {
         stage(&signed(&format!("older-{older}"), older, &|_| {}), "not_newer");
     }
     let listed = done(&config, &["list"]);
     assert_eq!(listed.lines().next(), untouched.lines().next());
-    assert!(listed.contains("refused 0.4.1-rc.1: not_newer"), "{listed}");
+    assert!(listed.contains("refused 0.4.2-rc.1: not_newer"), "{listed}");
 
     // Staged, but too slow: its pixels are nine times as many.
     refused(&config, &["activate", "modic"], "nothing_staged");

@@ -113,7 +113,7 @@ pub(super) fn bundle() -> BundleState {
         active: slot("0.5.0", BundleSource::Disk),
         on_probation: true,
         staged: Some(slot("0.5.1", BundleSource::Disk)),
-        previous: Some(slot("0.4.1", BundleSource::Program)),
+        previous: Some(slot("0.4.2", BundleSource::Program)),
         refused: Some(RefusedBundle { version: "0.5.1".to_owned(), reason: Reason::TooSlow }),
     }
 }
@@ -209,7 +209,7 @@ fn finding_body() -> FindingBody {
         limits: LIMITS.map(str::to_owned).to_vec(),
         software: "modicd 0.1.0".to_owned(),
         fingerprint: DIGEST.to_owned(),
-        bundles: vec![bundle("vertebrae", "0.2.0"), bundle("modic", "0.4.1")],
+        bundles: vec![bundle("vertebrae", "0.2.0"), bundle("modic", "0.4.2")],
         typing: Config::default(),
         numbering_confidence: 0.75,
         quality: vec!["age_unknown".to_owned()],

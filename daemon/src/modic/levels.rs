@@ -19,6 +19,8 @@ const MIN_AREA_MM2: f64 = 150.0;
 const MAX_OFF_LINE_MM: f64 = 25.0;
 /// S1's centre lies no further from L5's than this, mm.
 const MAX_STEP_MM: f64 = 70.0;
+/// Parts nearer to each other within the sagittal plane than this multiple of the median distance are of one level.
+const SAME_LEVEL_FACTOR: f64 = 0.4;
 /// A distance of neighbours above this multiple of the median one hides a body between them.
 const GAP_FACTOR: f64 = 1.6;
 /// A height above this multiple of the median one is two bodies.
@@ -88,6 +90,7 @@ impl Spine {
         }
         bodies.sort_by(|a, b| b.centre[1].total_cmp(&a.centre[1]));
         let mut bodies = without_sacral_remains(bodies);
+        drop_beside(&mut bodies);
         drop_off_line(&mut bodies);
 
         let s1_seen = bodies.first().is_some_and(|b| b.is_s1);
@@ -282,6 +285,21 @@ fn without_sacral_remains(mut bodies: Vec<Body>) -> Vec<Body> {
     bodies
 }
 
+/// Of two parts that lie beside each other drops the smaller: a transverse process, the sacrum's wing.
+fn drop_beside(bodies: &mut Vec<Body>) {
+    while bodies.len() >= 3 {
+        let steps: Vec<f64> = bodies
+            .windows(2)
+            .map(|pair| minus(pair[0].centre, pair[1].centre))
+            .map(|[_, down, back]| down.hypot(back))
+            .collect();
+        let nearest = SAME_LEVEL_FACTOR * median(steps.clone());
+        let Some(at) = steps.iter().position(|step| *step < nearest) else { break };
+        let smaller = if bodies[at].voxels < bodies[at + 1].voxels { at } else { at + 1 };
+        bodies.remove(smaller);
+    }
+}
+
 /// Drops parts far from the line through their neighbours: posterior elements, vessels.
 fn drop_off_line(bodies: &mut Vec<Body>) {
     while bodies.len() >= 4 {
@@ -410,4 +428,30 @@ fn quantile(mut values: Vec<f64>, q: f64) -> f64 {
     }
     let index = ((values.len() - 1) as f64 * q).round() as usize;
     *values.select_nth_unstable_by(index, f64::total_cmp).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_beside_a_body_is_no_level_of_its_own() {
+        let body = |label, voxels, centre| Body { label, voxels, centre, is_s1: label == 1 };
+        let mut bodies = vec![
+            body(1, 900, [0.0, 107.0, 38.0]),
+            body(2, 40, [-25.0, 102.0, 34.0]),
+            body(3, 900, [0.0, 72.0, 22.0]),
+            body(4, 30, [22.0, 40.0, 15.0]),
+            body(5, 900, [1.0, 38.0, 14.0]),
+            body(6, 900, [0.0, 6.0, 12.0]),
+        ];
+        drop_beside(&mut bodies);
+        assert_eq!(bodies.iter().map(|b| b.label).collect::<Vec<_>>(), [1, 3, 5, 6]);
+        // Bodies of a spine bent to the side keep their levels.
+        let mut bent: Vec<Body> = (0..6u16)
+            .map(|i| body(i + 1, 900, [12.0 * f64::from(i % 2), 200.0 - 30.0 * f64::from(i), 0.0]))
+            .collect();
+        drop_beside(&mut bent);
+        assert_eq!(bent.len(), 6);
+    }
 }

@@ -47,9 +47,12 @@ pub enum SendError {
     Config(#[from] ConfigError),
 }
 
+/// The destination answered, and said no.
+const REFUSED: &str = "refused";
+
 impl SendError {
     /// Codes of what fails: the way there, the destination's answer, this box.
-    pub(super) const REASONS: [&str; 3] = ["unreachable", "refused", "local"];
+    pub(super) const REASONS: [&str; 3] = ["unreachable", REFUSED, "local"];
 
     /// One of [`SendError::REASONS`], for counting.
     pub(super) fn reason(&self) -> &'static str {
@@ -59,11 +62,16 @@ impl SendError {
             | SendError::NothingAccepted
             | SendError::Status(_)
             | SendError::Http(_)
-            | SendError::Unconfirmed => "refused",
+            | SendError::Unconfirmed => REFUSED,
             SendError::File(_) | SendError::Tls(_) | SendError::Disk(_) | SendError::Config(_) => {
                 "local"
             }
         }
+    }
+
+    /// Whether the destination answered, and said no.
+    pub fn is_refusal(&self) -> bool {
+        self.reason() == REFUSED
     }
 
     /// Whether the next object may fare better on the same connection.

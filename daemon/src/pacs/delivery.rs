@@ -44,6 +44,13 @@ enum Round {
     Away,
 }
 
+impl Round {
+    /// One that `error` ended: a destination that refuses something has answered.
+    fn ended_by(error: &SendError) -> Round {
+        if error.is_refusal() { Round::Left } else { Round::Away }
+    }
+}
+
 /// What waits for a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Backlog {
@@ -224,8 +231,7 @@ impl Outlet {
                 let waiting = waiting.len() + unasked.len();
                 self.counts.pacs_failed(destination, error.reason());
                 tracing::warn!(destination, waiting, error = %error, "Nothing can be sent.");
-                let answered = matches!(error, SendError::NothingAccepted);
-                return if answered { Round::Left } else { Round::Away };
+                return Round::ended_by(&error);
             }
         };
         let mut sent = BTreeMap::new();
@@ -246,7 +252,7 @@ impl Outlet {
             Err(error) => {
                 tracing::warn!(destination, error = %error, "Storage commitment can't be asked for.");
                 self.counts.pacs_failed(destination, error.reason());
-                Round::Away
+                Round::ended_by(&error)
             }
         }
     }

@@ -19,7 +19,7 @@ const CANDIDATE_MARGIN_MM: f64 = 2.0;
 const MARGIN_MM: f64 = 20.0;
 /// Network 2 sees each slice turned so around the way the spine usually lies, and its answers are averaged: one alone
 /// depends on where the pixels happen to lie.
-const VIEWS_DEG: [f64; 3] = [0.0, 10.0, -10.0];
+const VIEWS_DEG: [f64; 5] = [0.0, 10.0, -10.0, 20.0, -20.0];
 /// Whether the patient moved is told by what lies this near to the bodies, mm.
 const NEAR_MM: f64 = 8.0;
 /// Fewer voxels than this are no vertebral body, mm³.

@@ -11,6 +11,7 @@
 
 mod assemble;
 mod codestream;
+mod cubic;
 pub(crate) mod fuzzing;
 mod jpeg_2000;
 mod jpeg_ls;

@@ -1,14 +1,16 @@
 //! From one grid to another through the patient's coordinates.
 
-use ndarray::{Array3, ArrayView3};
+use ndarray::{Array3, ArrayView3, Axis};
 
+use super::cubic::{self, Taps};
 use crate::domain::{Grid, Volume};
 
 /// Points an axis at which [`overlap_fraction`] looks, at most.
 const OVERLAP_SAMPLES: usize = 16;
 
-/// The volume's values on another grid: trilinear; 0 outside. A voxel reaches half its size beyond its centre,
-/// so the border voxels' outer halves still belong to the volume. Needs no memory beyond the result.
+/// The volume's signal on another grid: cubic in the plane, linear between slices, not below 0; 0 outside. A voxel reaches
+/// half its size beyond its centre, so the border voxels' outer halves still belong to the volume. Needs no memory beyond
+/// the result.
 pub fn resample_onto(volume: &Volume, grid: &Grid) -> Volume {
     let mut data = Array3::<f32>::zeros(grid.shape);
     // Both grids are affine: along a row, the position in the source moves by the same step.
@@ -22,35 +24,30 @@ pub fn resample_onto(volume: &Volume, grid: &Grid) -> Volume {
         let start = volume.grid.to_index(grid.to_patient([s as f64, r as f64, 0.0]));
         for (c, value) in row.iter_mut().enumerate() {
             let at = std::array::from_fn(|k| start[k] + c as f64 * step[k]);
-            *value = trilinear(volume.data.view(), at);
+            *value = interpolate(volume.data.view(), at);
         }
     }
     Volume::new(data, grid.clone())
 }
 
 /// The value at a position in voxels; 0 more than half a voxel outside.
-fn trilinear(data: ArrayView3<f32>, at: [f64; 3]) -> f32 {
-    let (slices, rows, columns) = data.dim();
-    let (Some((s, fs)), Some((r, fr)), Some((c, fc))) =
-        (cell(at[0], slices), cell(at[1], rows), cell(at[2], columns))
-    else {
+fn interpolate(data: ArrayView3<f32>, at: [f64; 3]) -> f32 {
+    if at.iter().zip(data.shape()).any(|(at, n)| !covers(*n, *at)) {
         return 0.0;
-    };
-    let lerp = |a: f32, b: f32, f: f32| a + (b - a) * f;
-    let along_row = |s: usize, r: usize| lerp(data[[s, r, c[0]]], data[[s, r, c[1]]], fc);
-    let in_slice = |s: usize| lerp(along_row(s, r[0]), along_row(s, r[1]), fr);
-    lerp(in_slice(s[0]), in_slice(s[1]), fs)
+    }
+    let [rows, columns] = [1, 2].map(|k| Taps::new(at[k], data.shape()[k]));
+    let in_slice = |s: usize| cubic::value(data.index_axis(Axis(0), s), &rows, &columns);
+    let last = data.shape()[0] - 1;
+    let at = at[0].clamp(0.0, last as f64);
+    let (low, f) = (at as usize, at.fract() as f32);
+    let lower = in_slice(low);
+    let value = if f == 0.0 { lower } else { lower + (in_slice(low + 1) - lower) * f };
+    value.max(0.0)
 }
 
-/// The two neighbours of a position among `n` voxels and the way from the first to the second.
-fn cell(at: f64, n: usize) -> Option<([usize; 2], f32)> {
-    let last = n as f64 - 1.0;
-    if !(at >= -0.5 && at <= last + 0.5) {
-        return None;
-    }
-    let at = at.clamp(0.0, last);
-    let low = at as usize;
-    Some(([low, (low + 1).min(n - 1)], (at - low as f64) as f32))
+/// Whether a position lies within `n` voxels, half of one at the border included.
+fn covers(n: usize, at: f64) -> bool {
+    (-0.5..=n as f64 - 0.5).contains(&at)
 }
 
 /// The labels of a volume on another grid: the nearest voxel's; 0 outside.
@@ -73,7 +70,7 @@ pub fn covered(grid: &Grid, other: &Grid) -> Array3<bool> {
 
 /// Whether a point (mm) lies within a grid, half voxels at the border included.
 fn reaches(grid: &Grid, point: [f64; 3]) -> bool {
-    grid.to_index(point).into_iter().zip(grid.shape).all(|(at, n)| cell(at, n).is_some())
+    grid.to_index(point).into_iter().zip(grid.shape).all(|(at, n)| covers(n, at))
 }
 
 /// How much of `grid` lies within `other`, 0 to 1, half voxels at the border included. An estimate from a
@@ -107,10 +104,9 @@ mod tests {
         Grid::new(shape, origin, [[c, s, 0.0], [0.0, 0.0, -1.0], [-s, c, 0.0]], spacing).unwrap()
     }
 
-    /// A volume whose value is a linear function of the patient's coordinates, which trilinear interpolation
-    /// reproduces exactly.
+    /// A volume whose value is a linear function of the patient's coordinates, which interpolation reproduces exactly.
     fn linear(p: [f64; 3]) -> f32 {
-        (100.0 + 2.0 * p[0] - 0.5 * p[1] + 0.25 * p[2]) as f32
+        (1000.0 + 2.0 * p[0] - 0.5 * p[1] + 0.25 * p[2]) as f32
     }
 
     fn filled(grid: Grid) -> Volume {

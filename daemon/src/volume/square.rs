@@ -2,6 +2,8 @@
 
 use ndarray::{Array2, ArrayView2, ArrayView3};
 
+use super::cubic::{self, Taps};
+
 /// Square pixels laid over the slices of a stack, upright or turned in their plane.
 ///
 /// Places are in mm `[down, right]` from the corner of the picture; the centre of pixel `[r, c]` of a matrix
@@ -52,16 +54,21 @@ impl View {
         view
     }
 
-    /// What the view shows of a slice: bilinear, 0 beyond the picture.
+    /// What the view shows of a slice's signal: cubic, not below 0; 0 beyond the picture.
     pub fn take(&self, slice: ArrayView2<f32>, spacing_mm: [f64; 2]) -> Array2<f32> {
         Array2::from_shape_fn(self.shape, |(r, c)| {
             let [y, x] = self.place_of([r as f64, c as f64]);
-            bilinear(slice, [y / spacing_mm[0] - 0.5, x / spacing_mm[1] - 0.5]).unwrap_or(0.0)
+            let at = [y / spacing_mm[0] - 0.5, x / spacing_mm[1] - 0.5];
+            if !reaches(slice, at) {
+                return 0.0;
+            }
+            let [rows, columns] = [0, 1].map(|k| Taps::new(at[k], slice.shape()[k]));
+            cubic::value(slice, &rows, &columns).max(0.0)
         })
     }
 
-    /// The way back: a map of the view's pixels on the matrix of `shape` that it was taken from, `beyond` where the
-    /// view doesn't reach.
+    /// The way back: a map of the view's pixels on the matrix of `shape` that it was taken from, bilinear, `beyond` where
+    /// the view doesn't reach.
     pub fn give_back(
         &self,
         map: ArrayView2<f32>,
@@ -96,14 +103,18 @@ fn centre_mm([r, c]: [usize; 2], spacing_mm: [f64; 2]) -> [f64; 2] {
     [(r as f64 + 0.5) * spacing_mm[0], (c as f64 + 0.5) * spacing_mm[1]]
 }
 
-/// `None` more than half a pixel beyond the outer edges of the outermost pixels: sizes are rounded to whole pixels.
+/// False more than half a pixel beyond the outer edges of the outermost pixels: sizes are rounded to whole pixels.
+fn reaches(source: ArrayView2<f32>, at: [f64; 2]) -> bool {
+    at.iter().zip(source.shape()).all(|(at, n)| (-1.0..=*n as f64).contains(at))
+}
+
+/// `None` where `source` doesn't reach.
 fn bilinear(source: ArrayView2<f32>, at: [f64; 2]) -> Option<f32> {
-    let size = [source.nrows(), source.ncols()];
-    if (0..2).any(|k| !(-1.0..=size[k] as f64).contains(&at[k])) {
+    if !reaches(source, at) {
         return None;
     }
     let [(r0, r1, fr), (c0, c1, fc)] = [0, 1].map(|k| {
-        let last = size[k] - 1;
+        let last = source.shape()[k] - 1;
         let at = at[k].clamp(0.0, last as f64);
         let low = at as usize;
         (low, (low + 1).min(last), (at - low as f64) as f32)
