@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::endplates::distance_to;
 use super::levels::position;
 use super::split::split;
-use super::typing::{self, Signal, type_voxels};
+use super::typing::{Signal, type_voxels};
 use super::{Composition, Config, Spine, Vertebra};
 use crate::domain::{Endplate, EndplateSide, Grid, Level, ModicType};
 use crate::mask;
@@ -111,8 +111,6 @@ pub(super) struct Voxel {
     /// Distance to the superior and to the inferior endplate, mm.
     pub(super) distance: [Option<f64>; 2],
     pub(super) probability: f32,
-    /// How much it counts when types are told.
-    pub(super) weight: f32,
 }
 
 const SIDES: [EndplateSide; 2] = [EndplateSide::Superior, EndplateSide::Inferior];
@@ -120,20 +118,16 @@ const SIDES: [EndplateSide; 2] = [EndplateSide::Superior, EndplateSide::Inferior
 pub(super) fn find(segmentation: &Segmentation, spine: &Spine, config: &Config) -> Found {
     let grid = &segmentation.t1_ratio.grid;
     let candidates = candidates(segmentation, spine, config);
-    let bodies = spine.labels.mapv(|label| label != 0);
-    let deep = mask::erode(bodies.view(), typing::RIM_MM, [grid.spacing[1], grid.spacing[2]]);
 
     let mut by_candidate: BTreeMap<u16, (&Vertebra, Vec<Voxel>)> = BTreeMap::new();
     for (at, candidate) in candidates.indexed_iter().filter(|(_, c)| **c != 0) {
         let label = spine.labels[at];
         let Some(vertebra) = spine.vertebrae.iter().find(|v| v.label == label) else { continue };
         let (_, voxels) = by_candidate.entry(*candidate).or_insert((vertebra, Vec::new()));
-        let probability = segmentation.modic_probability[at];
         voxels.push(Voxel {
             at,
             signal: [segmentation.t1_ratio.data[at], segmentation.t2_ratio.data[at]],
-            probability,
-            weight: typing::weight(probability, !deep[at]),
+            probability: segmentation.modic_probability[at],
             distance: SIDES.map(|side| distance_to(side, at, vertebra, &spine.labels, grid)),
         });
     }
@@ -204,8 +198,8 @@ impl Found {
                 continue;
             };
             let signals: Vec<Signal> = voxels.iter().map(|v| v.signal).collect();
-            let weights: Vec<f32> = voxels.iter().map(|v| v.weight).collect();
-            let kinds = type_voxels(&signals, &weights, config);
+            let probability: Vec<f32> = voxels.iter().map(|v| v.probability).collect();
+            let kinds = type_voxels(&signals, &probability, config);
             for (voxel, kind) in voxels.iter().zip(&kinds) {
                 self.map[voxel.at] = kind.voxel_value();
             }

@@ -75,7 +75,6 @@ mod tests {
                 signal: signal(r),
                 distance: [Some(r as f64 + 1.0), Some(20.0 - r as f64)],
                 probability: 1.0,
-                weight: 1.0,
             })
             .collect();
         (voxels, grid)
