@@ -13,8 +13,7 @@ pub struct Config {
     pub low_below: f32,
     /// A signal above this share of normal marrow is high.
     pub high_above: f32,
-    /// So much of a finding must be low or high on T1 to give it a type, and two types of at least this share
-    /// make it mixed, %.
+    /// Two types make a mixed finding when each has at least this share, %.
     pub mixed_from_percent: f32,
     /// A candidate this near to an endplate touches it, mm.
     pub endplate_contact_mm: f64,
@@ -28,7 +27,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            typing_version: "7".to_owned(),
+            typing_version: "6".to_owned(),
             low_below: 0.85,
             high_above: 1.15,
             mixed_from_percent: 20.0,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::endplates::distance_to;
 use super::levels::position;
+use super::signals::Signals;
 use super::split::split;
 use super::typing::{Signal, type_voxels};
 use super::{Composition, Config, Spine, Vertebra};
@@ -118,6 +119,7 @@ const SIDES: [EndplateSide; 2] = [EndplateSide::Superior, EndplateSide::Inferior
 pub(super) fn find(segmentation: &Segmentation, spine: &Spine, config: &Config) -> Found {
     let grid = &segmentation.t1_ratio.grid;
     let candidates = candidates(segmentation, spine, config);
+    let signals = Signals::new(segmentation, spine, &candidates);
 
     let mut by_candidate: BTreeMap<u16, (&Vertebra, Vec<Voxel>)> = BTreeMap::new();
     for (at, candidate) in candidates.indexed_iter().filter(|(_, c)| **c != 0) {
@@ -126,7 +128,7 @@ pub(super) fn find(segmentation: &Segmentation, spine: &Spine, config: &Config) 
         let (_, voxels) = by_candidate.entry(*candidate).or_insert((vertebra, Vec::new()));
         voxels.push(Voxel {
             at,
-            signal: [segmentation.t1_ratio.data[at], segmentation.t2_ratio.data[at]],
+            signal: signals.at(at),
             probability: segmentation.modic_probability[at],
             distance: SIDES.map(|side| distance_to(side, at, vertebra, &spine.labels, grid)),
         });
@@ -198,8 +200,7 @@ impl Found {
                 continue;
             };
             let signals: Vec<Signal> = voxels.iter().map(|v| v.signal).collect();
-            let probability: Vec<f32> = voxels.iter().map(|v| v.probability).collect();
-            let kinds = type_voxels(&signals, &probability, config);
+            let kinds = type_voxels(&signals, &core(&voxels), config);
             for (voxel, kind) in voxels.iter().zip(&kinds) {
                 self.map[voxel.at] = kind.voxel_value();
             }
@@ -207,6 +208,24 @@ impl Found {
             self.findings.push((finding, voxels.iter().map(|voxel| voxel.at).collect()));
         }
     }
+}
+
+/// Which voxels lie inside a finding: with all four neighbours in their slice.
+fn core(voxels: &[Voxel]) -> Vec<bool> {
+    let places: BTreeSet<_> = voxels.iter().map(|v| v.at).collect();
+    voxels
+        .iter()
+        .map(|v| {
+            let (s, r, c) = v.at;
+            let neighbours = [
+                (s, r.wrapping_sub(1), c),
+                (s, r + 1, c),
+                (s, r, c.wrapping_sub(1)),
+                (s, r, c + 1),
+            ];
+            neighbours.iter().all(|n| places.contains(n))
+        })
+        .collect()
 }
 
 /// Measures one finding; `voxels` is not empty, `kinds` holds each one's type.

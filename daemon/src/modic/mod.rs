@@ -8,13 +8,14 @@ mod dark_marrow;
 mod endplates;
 mod findings;
 mod levels;
+mod signals;
 mod split;
 mod typing;
 
 pub use config::Config;
 pub use findings::{Finding, OtherMarrowLesion, Third};
 pub use levels::{Spine, Vertebra};
-pub use typing::Composition;
+pub use typing::{Composition, voxel_type};
 
 use ndarray::Array3;
 
