@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 use crate::config::Config;
 use crate::domain::Volume;
 use crate::hex::hex;
-use crate::modic::{self, ModicResult};
+use crate::modic::{self, ModicResult, QualityFlag};
 use crate::report::{self, BundleUsed, FindingBody, ReportError};
-use crate::segment::{OnSlice, SegmentError, Segmentation, Segmenter};
+use crate::segment::{LOOKS, OnSlice, SegmentError, Segmentation, Segmenter};
 use crate::study::{self, Headers, Reason, Selection, SeriesPair, SeriesRefusal};
 use crate::volume::{self, AssembleError};
 
@@ -53,7 +53,7 @@ pub struct Analysis {
     t1: Volume,
     t2: Volume,
     result: ModicResult,
-    /// How long each stage took.
+    /// How long each stage took in all.
     pub stages: Vec<(&'static str, Duration)>,
 }
 
@@ -63,6 +63,8 @@ pub struct Examined {
     pub segmentation: Segmentation,
     /// What follows from it.
     pub result: ModicResult,
+    /// That this is a second look, without rounding in the networks.
+    pub done_again: bool,
 }
 
 /// Why an exam got no result through no fault of its own.
@@ -77,6 +79,24 @@ pub enum AnalysisError {
     /// It was broken off by who asked for it.
     #[error("the analysis was broken off")]
     BrokenOff,
+}
+
+/// Why a look at an exam came to nothing.
+enum Failure {
+    Assemble(AssembleError),
+    Segment(SegmentError),
+}
+
+impl From<AssembleError> for Failure {
+    fn from(error: AssembleError) -> Failure {
+        Failure::Assemble(error)
+    }
+}
+
+impl From<SegmentError> for Failure {
+    fn from(error: SegmentError) -> Failure {
+        Failure::Segment(error)
+    }
 }
 
 /// Either a refusal or what was asked for.
@@ -128,9 +148,9 @@ impl Analyser {
         Ok(Ok(Prepared { pair, fat_suppressed, refused_series, fingerprint }))
     }
 
-    /// How many steps [`Analyser::analyse`] reports for an exam.
+    /// How many steps [`Analyser::analyse`] reports for an exam; as many again if it has to look twice.
     pub fn steps(prepared: &Prepared) -> usize {
-        2 * prepared.pair.t1.slices.len()
+        LOOKS * prepared.pair.t1.slices.len()
     }
 
     /// Analyses a prepared exam; `on_step` is called as often as [`Analyser::steps`] says, unless it breaks the analysis off.
@@ -146,19 +166,25 @@ impl Analyser {
         let refused = |reason| Refused { reason, refused_series: refused_series.clone() };
         let mut clock = StageClock::start();
 
-        let (t1, t2) = match assemble(pair) {
-            Ok(volumes) => volumes,
-            Err(AssembleError::Refused(reason)) => return Ok(Err(refused(reason))),
-            Err(AssembleError::Io(error)) => return Err(AnalysisError::Read(error)),
+        let mut examined = || -> Result<(Volume, Examined), Failure> {
+            let t1 = volume::assemble(&pair.t1)?;
+            let t2 = || volume::assemble(&pair.t2).map_err(Failure::from);
+            let examined = self.look(&t1, t2, on_step, &mut clock)?;
+            Ok((t1, examined))
         };
-        clock.stage("volume");
-        let Examined { segmentation, result } = match self.on_clock(&t1, t2, on_step, &mut clock) {
+        let (t1, Examined { segmentation, result, .. }) = match examined() {
             Ok(examined) => examined,
-            Err(SegmentError::NoVertebrae | SegmentError::Marrow { .. }) => {
+            Err(Failure::Assemble(AssembleError::Refused(reason))) => {
+                return Ok(Err(refused(reason)));
+            }
+            Err(Failure::Assemble(AssembleError::Io(error))) => {
+                return Err(AnalysisError::Read(error));
+            }
+            Err(Failure::Segment(SegmentError::NoVertebrae | SegmentError::Marrow { .. })) => {
                 return Ok(Err(refused(Reason::NoSpineSeen)));
             }
-            Err(SegmentError::BrokenOff) => return Err(AnalysisError::BrokenOff),
-            Err(error) => return Err(AnalysisError::Segment(error)),
+            Err(Failure::Segment(SegmentError::BrokenOff)) => return Err(AnalysisError::BrokenOff),
+            Err(Failure::Segment(error)) => return Err(AnalysisError::Segment(error)),
         };
 
         let mut body = FindingBody::new(
@@ -178,22 +204,39 @@ impl Analyser {
     ///
     /// # Errors
     /// No spine is seen, or a network failed.
-    pub fn examine(&mut self, t1: &Volume, t2: Volume) -> Result<Examined, SegmentError> {
-        self.on_clock(t1, t2, &mut || ControlFlow::Continue(()), &mut StageClock::start())
+    pub fn examine(&mut self, t1: &Volume, t2: &Volume) -> Result<Examined, SegmentError> {
+        let mut goes_on = || ControlFlow::Continue(());
+        self.look(t1, || Ok(t2.clone()), &mut goes_on, &mut StageClock::start())
     }
 
-    fn on_clock(
+    /// Looks at T1 and T2, which `t2` loads. Where the type of a finding hangs on little, rounding in the networks
+    /// might decide it: then all is done again without, and T2 loaded again, since it needn't be kept for that.
+    fn look<E: From<SegmentError>>(
         &mut self,
         t1: &Volume,
-        t2: Volume,
+        t2: impl Fn() -> Result<Volume, E>,
         on_step: OnSlice,
         clock: &mut StageClock,
-    ) -> Result<Examined, SegmentError> {
-        let segmentation = self.segmenter.segment(t1, t2, on_step)?;
-        clock.stage("segment");
-        let result = modic::analyse(&segmentation, &self.modic);
-        clock.stage("modic");
-        Ok(Examined { segmentation, result })
+    ) -> Result<Examined, E> {
+        let mut once = |segmenter: &mut Segmenter, done_again| -> Result<Examined, E> {
+            let t2 = t2()?;
+            clock.stage("volume");
+            let segmentation = segmenter.segment(t1, t2, on_step)?;
+            clock.stage("segment");
+            let result = modic::analyse(&segmentation, &self.modic);
+            clock.stage("modic");
+            Ok(Examined { segmentation, result, done_again })
+        };
+        let first = once(&mut self.segmenter, false)?;
+        let is_borderline = first.result.quality.contains(&QualityFlag::BorderlineType);
+        if !is_borderline || !self.segmenter.is_rounded() {
+            return Ok(first);
+        }
+        drop(first); // it takes memory
+        tracing::info!(
+            "The type of a finding hangs on little: the networks run again, without rounding."
+        );
+        once(&mut self.segmenter.unrounded().map_err(SegmentError::from)?, true)
     }
 
     fn fingerprint(&self, pair: &SeriesPair) -> std::io::Result<String> {
@@ -229,10 +272,6 @@ impl Analysis {
     }
 }
 
-fn assemble(pair: &SeriesPair) -> Result<(Volume, Volume), AssembleError> {
-    Ok((volume::assemble(&pair.t1)?, volume::assemble(&pair.t2)?))
-}
-
 fn file_digest(path: &Path) -> std::io::Result<[u8; 32]> {
     let mut hasher = Sha256::new();
     std::io::copy(&mut std::fs::File::open(path)?, &mut hasher)?;
@@ -250,8 +289,11 @@ impl StageClock {
     }
 
     fn stage(&mut self, name: &'static str) {
-        let now = Instant::now();
-        self.stages.push((name, now - self.last));
-        self.last = now;
+        let took = self.last.elapsed();
+        self.last += took;
+        match self.stages.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += took,
+            None => self.stages.push((name, took)),
+        }
     }
 }

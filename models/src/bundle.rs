@@ -1,12 +1,13 @@
 //! A bundle: loaded, verified, ready to run.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use ndarray::{Array3, ArrayView3};
 use sha2::{Digest, Sha256};
 
 use crate::golden::GoldenCase;
-use crate::{BundleError, Explained, Manifest, Network, Runtime};
+use crate::{BundleError, Explained, Input, Manifest, Network, Runtime};
 
 /// Fraction of the golden case's logits that must be met.
 ///
@@ -17,6 +18,8 @@ const GOLDEN_AGREEMENT: f64 = 0.995;
 pub struct Bundle {
     manifest: Manifest,
     identity: String,
+    /// `network.onnx`.
+    onnx: Cow<'static, [u8]>,
     network: Network,
 }
 
@@ -34,7 +37,7 @@ impl Bundle {
         let manifest = read("manifest.toml")?;
         Self::verify(
             &String::from_utf8_lossy(&manifest),
-            &read("network.onnx")?,
+            read("network.onnx")?.into(),
             &read("golden.bin")?,
             runtime,
         )
@@ -46,20 +49,20 @@ impl Bundle {
     /// As of [`Bundle::load`], but for the files themselves.
     pub fn verify(
         manifest: &str,
-        onnx: &[u8],
+        onnx: Cow<'static, [u8]>,
         golden: &[u8],
         runtime: &Runtime,
     ) -> Result<Bundle, BundleError> {
         let identity = sha256(manifest.as_bytes());
         let manifest = Manifest::parse(manifest)?;
-        check_digest(&manifest, "network.onnx", onnx, &manifest.sha256)?;
+        check_digest(&manifest, "network.onnx", &onnx, &manifest.sha256)?;
         check_digest(&manifest, "golden.bin", golden, &manifest.golden_sha256)?;
         let case = GoldenCase::parse(golden)
             .map_err(|problem| BundleError::Golden { bundle: manifest.name.clone(), problem })?;
         let input = &manifest.input;
-        let network = Network::parse(onnx, input.channels.len(), input.size_multiple, runtime)
+        let network = Network::parse(&onnx, input.channels.len(), input.size_multiple, runtime)
             .map_err(|cause| runtime_error(&manifest, "parsing the network", cause))?;
-        let mut bundle = Bundle { manifest, identity, network };
+        let mut bundle = Bundle { manifest, identity, onnx, network };
         let agreement = case.agreement(bundle.run(case.input.view())?.view());
         if agreement < GOLDEN_AGREEMENT {
             return Err(BundleError::GoldenDiffers {
@@ -76,6 +79,25 @@ impl Bundle {
             "loaded and verified a bundle"
         );
         Ok(bundle)
+    }
+
+    /// The same bundle with nothing rounded between its weights, run by tract in `f32`: slower, and what a quantized
+    /// one stands for.
+    ///
+    /// # Errors
+    /// tract doesn't know the network in this form.
+    pub fn unrounded(&self) -> Result<Bundle, BundleError> {
+        let Input { channels, size_multiple, .. } = &self.manifest.input;
+        let network = Network::parse_unrounded(&self.onnx, channels.len(), *size_multiple)
+            .map_err(|cause| runtime_error(&self.manifest, "parsing the network", cause))?;
+        let Bundle { manifest, identity, onnx, .. } = self;
+        let (manifest, identity, onnx) = (manifest.clone(), identity.clone(), onnx.clone());
+        Ok(Bundle { manifest, identity, onnx, network })
+    }
+
+    /// Whether values are rounded to integers between the network's weights.
+    pub fn is_rounded(&self) -> bool {
+        self.network.is_rounded()
     }
 
     /// The manifest that came with the network.

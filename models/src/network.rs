@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use ndarray::{Array3, ArrayView3, s};
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::plan;
 
@@ -16,6 +17,7 @@ use crate::{Kernels, Runtime};
 /// nothing is planned, and integer operators allocate nothing but what they give.
 pub struct Network {
     parsed: InferenceModel,
+    is_rounded: bool,
     channels: usize,
     size_multiple: usize,
     plan: Option<Plan>,
@@ -54,13 +56,33 @@ impl Network {
         size_multiple: usize,
         runtime: &Runtime,
     ) -> Result<Network, String> {
-        let proto = tract_onnx::onnx().proto_model_for_read(&mut std::io::Cursor::new(onnx));
-        let parsed = proto.and_then(|proto| match runtime.kernels() {
+        let proto = read(onnx).map_err(|e| format!("{e:#}"))?;
+        let is_rounded = int8::is_rounded(&proto);
+        let parsed = match runtime.kernels() {
             Kernels::Integer(isa) => int8::parse(proto, isa, runtime.threads()),
             Kernels::Tract => tract_onnx::onnx().model_for_proto_model(&proto),
-        });
+        };
         let parsed = parsed.map_err(|e| format!("{e:#}"))?;
-        Ok(Network { parsed, channels, size_multiple, plan: None })
+        Ok(Network { parsed, is_rounded, channels, size_multiple, plan: None })
+    }
+
+    /// Parses the same network with nothing rounded between its weights, for tract to run in `f32`: slower, and what
+    /// a quantized one stands for.
+    ///
+    /// # Errors
+    /// As of [`Network::parse`].
+    pub fn parse_unrounded(
+        onnx: &[u8],
+        channels: usize,
+        size_multiple: usize,
+    ) -> Result<Network, String> {
+        let parsed = read(onnx).and_then(int8::parse_unrounded).map_err(|e| format!("{e:#}"))?;
+        Ok(Network { parsed, is_rounded: false, channels, size_multiple, plan: None })
+    }
+
+    /// Whether values are rounded to integers between its weights.
+    pub fn is_rounded(&self) -> bool {
+        self.is_rounded
     }
 
     /// Runs one slice `[channel, row, column]` of any size; gives logits `[class, row, column]`.
@@ -145,6 +167,10 @@ impl Network {
         }
         Ok(&mut self.plan.as_mut().expect("made above").state)
     }
+}
+
+fn read(onnx: &[u8]) -> TractResult<ModelProto> {
+    tract_onnx::onnx().proto_model_for_read(&mut std::io::Cursor::new(onnx))
 }
 
 /// A node of the plan; a program as its steps.

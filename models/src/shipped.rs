@@ -43,6 +43,6 @@ impl Bundle {
     /// The golden case comes out otherwise on this machine.
     pub fn shipped(which: Shipped, runtime: &Runtime) -> Result<Bundle, BundleError> {
         let (manifest, onnx, golden) = which.files();
-        Bundle::verify(manifest, onnx, golden, runtime)
+        Bundle::verify(manifest, onnx.into(), golden, runtime)
     }
 }

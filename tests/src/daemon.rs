@@ -19,7 +19,7 @@ pub struct Daemon {
     pub config: PathBuf,
     /// What is started: [`Daemon::program`] unless a test sets another.
     pub program: PathBuf,
-    /// Environment variables that it is started with.
+    /// Environment variables that it is started with: those of the unit, and the log's level.
     pub environment: Vec<(&'static str, OsString)>,
     process: Option<Running>,
 }
@@ -106,7 +106,8 @@ impl Daemon {
              backoff_initial_s = 1\nbackoff_max_s = 1\n{sections}\n"
         );
         std::fs::write(&config, text).expect("the test's folder is writable");
-        let (program, environment) = (Daemon::program(), vec![("RUST_LOG", "info".into())]);
+        let program = Daemon::program();
+        let environment = unit_environment().chain([("RUST_LOG", "info".into())]).collect();
         Daemon { dicom_port, page_port, state, config, program, environment, process: None }
     }
 
@@ -192,4 +193,13 @@ impl Daemon {
     fn log_path(&self) -> PathBuf {
         self.config.with_file_name("modicd.log")
     }
+}
+
+/// The environment that systemd starts it in.
+fn unit_environment() -> impl Iterator<Item = (&'static str, OsString)> {
+    let lines = include_str!("../../systemd/modicd.service").lines();
+    lines.filter_map(|line| {
+        let (name, value) = line.strip_prefix("Environment=")?.split_once('=')?;
+        Some((name, value.into()))
+    })
 }

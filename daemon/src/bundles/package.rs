@@ -164,7 +164,7 @@ impl Package {
     /// It isn't what the manifest says, or doesn't compute that.
     pub(super) fn load(&self, runtime: &Runtime) -> Result<Bundle, UpdateError> {
         let manifest = String::from_utf8_lossy(&self.0[MANIFEST]);
-        Ok(Bundle::verify(&manifest, &self.0[NETWORK], &self.0[GOLDEN], runtime)?)
+        Ok(Bundle::verify(&manifest, self.0[NETWORK].clone().into(), &self.0[GOLDEN], runtime)?)
     }
 }
 

@@ -77,9 +77,13 @@ fn analyse_one(
 ) -> anyhow::Result<bool> {
     let verdict = match analyser.prepare(files)? {
         Ok(prepared) => {
-            let style = ProgressStyle::with_template("  {bar:40} {pos}/{len} slices, {eta} left")?;
-            let bar = ProgressBar::new(Analyser::steps(&prepared) as u64).with_style(style);
+            let style = ProgressStyle::with_template("  {bar:40} {percent} %, {eta} left")?;
+            let steps = Analyser::steps(&prepared) as u64;
+            let bar = ProgressBar::new(steps).with_style(style);
             let verdict = analyser.analyse(&prepared, &mut || {
+                if bar.position() == steps {
+                    bar.inc_length(steps); // it looks twice
+                }
                 bar.inc(1);
                 ControlFlow::Continue(())
             })?;

@@ -11,6 +11,7 @@ use super::{Body, Disturbance, Exam, calibration};
 /// Composition that is off by no more than this is right, points of %.
 const COMPOSITION_POINTS: f64 = 10.0;
 
+pub(super) const ANALYSIS: &str = "Analysis";
 pub(super) const BODIES: &str = "Vertebral bodies";
 pub(super) const LEVELS: &str = "Levels";
 pub(super) const ENDPLATES: &str = "Modic changes by endplate";
@@ -53,6 +54,10 @@ pub(super) fn of(exams: &[Exam]) -> Vec<Figure> {
         }
     };
     let all: Vec<&Exam> = exams.iter().collect();
+
+    add(ANALYSIS, "done again without rounding", format!("{} exams", exams.len()), &|exams| {
+        part(exams.iter().map(|e| e.done_again))
+    });
 
     let marked = format!("{} exams", exams.iter().filter(|e| e.bodies.is_some()).count());
     let each = format!("{} bodies", of_bodies(&all).count());

@@ -127,7 +127,7 @@ pub(super) fn measure(
             continue;
         }
         let [t1, t2] = disturbance.apply(t1, t2);
-        let after = match analyser.examine(&t1, t2) {
+        let after = match analyser.examine(&t1, &t2) {
             Ok(examined) => by_endplate(&examined.result.findings),
             Err(SegmentError::NoVertebrae | SegmentError::Marrow { .. }) => Vec::new(),
             Err(error) => return Err(error),

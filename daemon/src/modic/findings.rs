@@ -116,9 +116,16 @@ pub(super) struct Voxel {
 
 const SIDES: [EndplateSide; 2] = [EndplateSide::Superior, EndplateSide::Inferior];
 
-pub(super) fn find(segmentation: &Segmentation, spine: &Spine, config: &Config) -> Found {
+/// `threshold` is the probability that a finding must reach somewhere.
+pub(super) fn find(
+    segmentation: &Segmentation,
+    threshold: f32,
+    spine: &Spine,
+    config: &Config,
+) -> Found {
     let grid = &segmentation.t1_ratio.grid;
-    let candidates = candidates(segmentation, spine, config);
+    let grow_to = config.grow_to_probability.min(threshold);
+    let candidates = candidates(segmentation, spine, [grow_to, threshold]);
     let signals = Signals::new(segmentation, spine, &candidates);
 
     let mut by_candidate: BTreeMap<u16, (&Vertebra, Vec<Voxel>)> = BTreeMap::new();
@@ -147,18 +154,21 @@ pub(super) fn find(segmentation: &Segmentation, spine: &Spine, config: &Config) 
     found
 }
 
-/// Connected voxels of one vertebral body that may belong to a change, numbered from 1: of some
-/// probability, and at least one of them reaches the network's threshold. 0 elsewhere.
-fn candidates(segmentation: &Segmentation, spine: &Spine, config: &Config) -> Array3<u16> {
+/// Connected voxels of one vertebral body that may belong to a change, numbered from 1: all have one probability,
+/// and at least one of them has the other. 0 elsewhere.
+fn candidates(
+    segmentation: &Segmentation,
+    spine: &Spine,
+    [grow_to, threshold]: [f32; 2],
+) -> Array3<u16> {
     let probability = &segmentation.modic_probability;
-    let grow_to = config.grow_to_probability.min(segmentation.threshold);
     let likely = Zip::from(&spine.labels)
         .and(probability)
         .map_collect(|label, p| if *p >= grow_to { *label } else { 0 });
     let (count, mut candidates) = mask::components(likely.view());
     let mut certain = vec![false; count + 1];
     for (candidate, p) in candidates.iter().zip(probability) {
-        certain[usize::from(*candidate)] |= *p >= segmentation.threshold;
+        certain[usize::from(*candidate)] |= *p >= threshold;
     }
     certain[0] = false;
     candidates.mapv_inplace(|c| if certain[usize::from(c)] { c } else { 0 });

@@ -3,6 +3,7 @@
 //! Owns the levels (counted up from the sacrum), the endplates, the rule that types voxels, and what a
 //! finding is. Works on T1's grid with masks and ratios only; it knows no DICOM, no network, no file.
 
+mod borderline;
 mod config;
 mod dark_marrow;
 mod endplates;
@@ -49,6 +50,7 @@ coded_enum! {
     T2Moved "t2_moved" "The patient moved between T1 and T2; T2 was moved back.";
     BothSidesOedema "both_sides_oedema" "Oedema over most of both bodies beside one disc: think of spondylodiscitis.";
     UncertainFinding "uncertain_finding" "The probability of a finding lies near the threshold.";
+    BorderlineType "borderline_type" "A finding's type hangs on little: with slightly other signals it would be another.";
 }
 
 /// A finding that covers this share of the vertebra's height is "most of the body".
@@ -60,7 +62,7 @@ const UNCERTAIN_BAND: f32 = 0.15;
 pub fn analyse(segmentation: &Segmentation, config: &Config) -> ModicResult {
     let (mut spine, mut quality) = Spine::find(segmentation);
     dark_marrow::claim(&mut spine, segmentation);
-    let found = findings::find(segmentation, &spine, config);
+    let found = findings::find(segmentation, segmentation.threshold, &spine, config);
     let mut finding_numbers = Array3::zeros(found.map.dim());
     let mut findings = Vec::new();
     for (number, (finding, places)) in (1..).zip(found.findings) {
@@ -70,6 +72,9 @@ pub fn analyse(segmentation: &Segmentation, config: &Config) -> ModicResult {
     let certain = segmentation.threshold + UNCERTAIN_BAND;
     if findings.iter().any(|f| f.probability < certain) {
         quality.push(QualityFlag::UncertainFinding);
+    }
+    if borderline::any_is_borderline(&findings, segmentation, &spine, config) {
+        quality.push(QualityFlag::BorderlineType);
     }
     if segmentation.moved_mm != [0.0; 2] {
         quality.push(QualityFlag::T2Moved);

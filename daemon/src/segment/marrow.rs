@@ -6,7 +6,7 @@
 //! away. `models/training/preprocess.py` does the same to the training pictures.
 
 use nalgebra::{SMatrix, SVector};
-use ndarray::{Array3, ArrayView3};
+use ndarray::{Array2, Array3, ArrayView3, Axis};
 
 use crate::domain::Volume;
 
@@ -96,19 +96,20 @@ impl MarrowField {
 
     /// The signal divided by the reference, bounded to 0…3.
     pub fn ratio(&self, signal: &Volume) -> Volume {
-        let mut ratio = Volume::new(Array3::zeros(signal.data.dim()), signal.grid.clone());
-        self.write_ratio(signal, &mut ratio);
-        ratio
+        let mut ratio = Array3::zeros(signal.data.dim());
+        for (index, mut slice) in ratio.outer_iter_mut().enumerate() {
+            slice.assign(&self.ratio_of_slice(signal, index));
+        }
+        Volume::new(ratio, signal.grid.clone())
     }
 
-    /// The same, in place of another ratio of that signal.
-    pub fn write_ratio(&self, signal: &Volume, ratio: &mut Volume) {
-        ndarray::Zip::indexed(&mut ratio.data).and(&signal.data).for_each(
-            |(s, r, c), ratio, value| {
-                let reference = self.log_reference([s, r, c].map(|i| i as f64)).exp() as f32;
-                *ratio = (value / reference).clamp(0.0, CEILING);
-            },
-        );
+    /// One slice of [`MarrowField::ratio`], `[row, column]`.
+    pub fn ratio_of_slice(&self, signal: &Volume, index: usize) -> Array2<f32> {
+        let slice = signal.data.index_axis(Axis(0), index);
+        Array2::from_shape_fn(slice.dim(), |(r, c)| {
+            let reference = self.log_reference([index, r, c].map(|i| i as f64)).exp() as f32;
+            (slice[[r, c]] / reference).clamp(0.0, CEILING)
+        })
     }
 
     fn terms(&self, at: [f64; 3]) -> SVector<f64, TERMS> {

@@ -13,7 +13,7 @@ mod normalise;
 
 pub use config::{Config, MAX_THREADS};
 pub use marrow::{MarrowError, MarrowField};
-pub use networks::{Segmenter, check_contract};
+pub use networks::{LOOKS, Segmenter, check_contract};
 
 use std::ops::ControlFlow;
 
@@ -54,7 +54,7 @@ pub struct Segmentation {
     pub threshold: f32,
 }
 
-/// Called after every slice; a break ends the analysis with [`SegmentError::BrokenOff`].
+/// Called for every look at a slice; a break ends the analysis with [`SegmentError::BrokenOff`].
 pub type OnSlice<'a> = &'a mut dyn FnMut() -> ControlFlow<()>;
 
 /// Why an exam couldn't be segmented.

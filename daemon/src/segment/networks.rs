@@ -18,8 +18,10 @@ const CANDIDATE_MARGIN_MM: f64 = 2.0;
 /// Network 2 sees this much around the vertebral bodies, mm.
 const MARGIN_MM: f64 = 20.0;
 /// Network 2 sees each slice turned so around the way the spine usually lies, and its answers are averaged: one alone
-/// depends on where the pixels happen to lie.
-const VIEWS_DEG: [f64; 5] = [0.0, 10.0, -10.0, 20.0, -20.0];
+/// depends on where the pixels happen to lie. The largest first: the others fit in its memory.
+const VIEWS_DEG: [f64; 5] = [20.0, -20.0, 10.0, -10.0, 0.0];
+/// How often a slice is looked at: once by network 1, in each view by network 2.
+pub const LOOKS: usize = 1 + VIEWS_DEG.len();
 /// Whether the patient moved is told by what lies this near to the bodies, mm.
 const NEAR_MM: f64 = 8.0;
 /// Fewer voxels than this are no vertebral body, mm³.
@@ -54,6 +56,19 @@ impl Segmenter {
         Ok(Segmenter { vertebrae, modic })
     }
 
+    /// Whether a network rounds values between its weights.
+    pub fn is_rounded(&self) -> bool {
+        self.vertebrae.is_rounded() || self.modic.is_rounded()
+    }
+
+    /// The same networks with nothing rounded, which takes longer.
+    ///
+    /// # Errors
+    /// tract doesn't know one in this form.
+    pub fn unrounded(&self) -> Result<Segmenter, BundleError> {
+        Ok(Segmenter { vertebrae: self.vertebrae.unrounded()?, modic: self.modic.unrounded()? })
+    }
+
     /// What identifies both bundles as a whole, for the cache's key.
     pub fn identities(&self) -> [&str; 2] {
         [self.vertebrae.identity(), self.modic.identity()]
@@ -86,9 +101,8 @@ impl Segmenter {
         let Aligned { t2, covered, moved_mm } = align(t1, t2, bodies.view());
         let pixel_mm = [t1.grid.spacing[1], t1.grid.spacing[2]];
         let marrow = mask::erode(bodies.view(), MARROW_DEPTH_MM, pixel_mm);
-        let mut t1_ratio = ratio("T1", t1, &marrow)?;
-        let mut t2_ratio = ratio("T2", &t2, &marrow)?;
-        let mut modic_probability = self.changes(&t1_ratio, &t2_ratio, bodies.view(), on_slice)?;
+        let fields = [marrow_field("T1", t1, &marrow)?, marrow_field("T2", &t2, &marrow)?];
+        let mut modic_probability = self.changes([t1, &t2], &fields, bodies.view(), on_slice)?;
         self.modic.rest();
         // Without T2 marrow would pass for dark.
         Zip::from(&mut modic_probability).and(&covered).for_each(|p, covered| {
@@ -105,11 +119,10 @@ impl Segmenter {
         Zip::from(&mut normal)
             .and(&marrow)
             .for_each(|normal, marrow| *normal = *marrow && !*normal);
-        for (signal, ratio) in [(t1, &mut t1_ratio), (&t2, &mut t2_ratio)] {
-            if let Ok(field) = MarrowField::fit(signal, normal.view()) {
-                field.write_ratio(signal, ratio);
-            }
-        }
+        let ratio =
+            |signal, first| MarrowField::fit(signal, normal.view()).unwrap_or(first).ratio(signal);
+        let [t1_field, t2_field] = fields;
+        let (t1_ratio, t2_ratio) = (ratio(t1, t1_field), ratio(&t2, t2_field));
         Ok(Segmentation { anatomy, t2, moved_mm, t1_ratio, t2_ratio, modic_probability, threshold })
     }
 
@@ -140,19 +153,20 @@ impl Segmenter {
         Ok(classes)
     }
 
-    /// Network 2 over every slice, on the part of it where vertebral bodies are.
+    /// Network 2 over every slice, on the part of it where vertebral bodies are; `signals` are T1 and T2, divided by their
+    /// fields as each slice comes.
     ///
     /// It sees each slice between its neighbours; at the ends of the stack, and where there's one slice, the
     /// slice itself stands in for a missing one.
     fn changes(
         &mut self,
-        t1_ratio: &Volume,
-        t2_ratio: &Volume,
+        signals: [&Volume; 2],
+        fields: &[MarrowField; 2],
         bodies: ArrayView3<bool>,
         on_slice: OnSlice,
     ) -> Result<Array3<f32>, SegmentError> {
         let pixel = self.modic.manifest().input.pixel_mm;
-        let spacing = [t1_ratio.grid.spacing[1], t1_ratio.grid.spacing[2]];
+        let spacing = [signals[0].grid.spacing[1], signals[0].grid.spacing[2]];
         let turn = turn_deg(bodies, spacing);
         let last = bodies.len_of(Axis(0)) - 1;
         let is_seen: Vec<bool> = bodies.outer_iter().map(|one| one.iter().any(|b| *b)).collect();
@@ -175,8 +189,10 @@ impl Segmenter {
                 let around = [index.saturating_sub(1), index, (index + 1).min(last)];
                 for k in around {
                     shown[k].get_or_insert_with(|| {
-                        [t1_ratio, t2_ratio]
-                            .map(|ratio| view.take(ratio.data.index_axis(Axis(0), k), spacing))
+                        [0, 1].map(|of| {
+                            let ratio = fields[of].ratio_of_slice(signals[of], k);
+                            view.take(ratio.view(), spacing)
+                        })
                     });
                 }
                 let channels: Vec<_> = [0, 1]
@@ -224,14 +240,13 @@ fn align(t1: &Volume, mut t2: Volume, bodies: ArrayView3<bool>) -> Aligned {
     Aligned { covered: covered(&t1.grid, &t2.grid), t2: on_t1, moved_mm }
 }
 
-/// A series divided by its marrow reference.
-fn ratio(
+/// The marrow reference of a series.
+fn marrow_field(
     series: &'static str,
     signal: &Volume,
     marrow: &Array3<bool>,
-) -> Result<Volume, SegmentError> {
+) -> Result<MarrowField, SegmentError> {
     MarrowField::fit(signal, marrow.view())
-        .map(|field| field.ratio(signal))
         .map_err(|source| SegmentError::Marrow { series, source })
 }
 

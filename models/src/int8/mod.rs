@@ -1,7 +1,8 @@
 //! Integer operators for tract: networks in ONNX's QDQ form run on u8 maps from end to end.
 //!
-//! [`rewrite`] takes the quantized parts of a graph out of tract's hands and puts one operator in the place of
-//! each. What it doesn't know stays as it is. `kernels` are the convolutions, one set an instruction set.
+//! [`parse`] takes the quantized parts of a graph out of tract's hands and puts one operator in the place of
+//! each. What it doesn't know stays as it is. `kernels` are the convolutions, one set an instruction set. `unrounded`
+//! is for those who want such a network's answer in `f32`.
 
 mod elementwise;
 mod graph;
@@ -13,6 +14,7 @@ mod qdq;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod unrounded;
 
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
@@ -41,4 +43,17 @@ pub(crate) fn parse(
         }
     }
     Ok(model)
+}
+
+/// Whether values are rounded in a network.
+pub(crate) fn is_rounded(proto: &ModelProto) -> bool {
+    proto.graph.as_ref().is_some_and(unrounded::is_rounded)
+}
+
+/// Parses a network for tract with nothing rounded between its weights.
+pub(crate) fn parse_unrounded(mut proto: ModelProto) -> TractResult<InferenceModel> {
+    if let Some(graph) = &mut proto.graph {
+        unrounded::unround(graph);
+    }
+    tract_onnx::onnx().model_for_proto_model(&proto)
 }

@@ -9,6 +9,7 @@ use tract_onnx::pb::{
     TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto, type_proto,
 };
 use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::Approximation;
 
 use super::kernels::Isa;
 use super::kernels::tests::Bytes;
@@ -333,6 +334,62 @@ fn a_map_may_be_concatenated_with_itself() {
     let last = b.quantized(&last, 0.05, 128);
     let left = agree(&b.finish(3, &last), 1);
     assert_eq!(left.len(), 1, "{left:?}");
+}
+
+/// A convolution whose ReLU was left out, pooled, beside one with values below 0.
+#[test]
+fn an_unrounded_network_is_the_one_before_its_values_were_quantized() {
+    let network = |is_rounded: bool| {
+        let mut b = Builder::default();
+        let quantized = |b: &mut Builder, value: &str, scale, zero| match zero {
+            _ if is_rounded => b.quantized(value, scale, zero),
+            0 => b.node("Relu", &[value], &[]),
+            _ => value.to_owned(),
+        };
+        let x = quantized(&mut b, "input", 0.0101, 100);
+        let conv = b.conv(&x, [8, 3, 3, 3], 1, 1);
+        let conv = quantized(&mut b, &conv, 0.02, 0);
+        let window: [(&str, &[i64]); 3] =
+            [("kernel_shape", &[3, 3]), ("strides", &[1, 1]), ("pads", &[1, 1, 1, 1])];
+        let pooled = b.node("MaxPool", &[&conv], &window);
+        let pooled = quantized(&mut b, &pooled, 0.02, 0);
+        let signed = b.conv(&x, [8, 3, 3, 3], 1, 1);
+        let signed = quantized(&mut b, &signed, 0.02, -10);
+        let all = b.node("Concat", &[&pooled, &signed], &[("axis", &[1])]);
+        let all = quantized(&mut b, &all, 0.05, 100);
+        let last = b.conv(&all, [5, 16, 1, 1], 1, 1);
+        let last = quantized(&mut b, &last, 0.05, 128);
+        b.finish(3, &last)
+    };
+    let [rounded, before] = [true, false].map(network);
+    assert!(super::is_rounded(&rounded) && !super::is_rounded(&before));
+    let input =
+        Tensor::from(tract_ndarray::Array4::from_shape_fn((1, 3, 26, 38), |(_, c, y, x)| {
+            ((7 * c + 3 * y + 5 * x) % 17) as f32 / 12.1 - 0.6
+        }));
+    let of = |model: TractResult<InferenceModel>| run(model.unwrap(), &input);
+    let expected = of(tract_onnx::onnx().model_for_proto_model(&before));
+    let found = of(super::parse_unrounded(rounded.clone()));
+    found.close_enough(&expected, Approximation::Close).unwrap();
+    let rounded = of(tract_onnx::onnx().model_for_proto_model(&rounded));
+    found.close_enough(&rounded, Approximation::VeryApproximate).unwrap_err();
+    // Without anything to leave out, it stays what it is.
+    let same = of(super::parse_unrounded(before));
+    assert_eq!(same, expected);
+}
+
+#[test]
+fn the_shipped_networks_say_much_the_same_unrounded() {
+    for (onnx, golden) in NETWORKS {
+        let GoldenCase { input, logits } = GoldenCase::parse(golden).unwrap();
+        let mut network = Network::parse_unrounded(onnx, input.dim().0, 16).unwrap();
+        assert!(!network.is_rounded());
+        let found = network.run(input.view()).unwrap();
+        let rms = |values: ndarray::Array3<f32>| values.pow2().mean().unwrap().sqrt();
+        let (error, span) = (rms(&found - &logits), rms(logits));
+        println!("{error} of {span}");
+        assert!(error > 0.0 && error < 0.1 * span, "{error} of {span}");
+    }
 }
 
 /// Runs a network of three channels, whose output's scale is 0.05, by tract and on each instruction set: they may be one

@@ -1,0 +1,121 @@
+//! Findings whose type hangs on little.
+
+use super::findings::find;
+use super::{Config, Finding, Spine};
+use crate::segment::Segmentation;
+
+/// By how much the networks' logits are moved up and down. Rounding to integers moves the mean of a finding by less than
+/// 0.8 in 95 of 100 (models/training/README.md).
+const LOGIT: f32 = 1.2;
+/// By which factor signals are moved; rounding changes them by less than 3 %, since the marrow's reference changes.
+const SIGNAL: f32 = 1.06;
+
+/// Whether one of `findings` would have another type if all signals or all probabilities were somewhat higher or
+/// lower. Of several at one endplate the largest counts.
+pub(super) fn any_is_borderline(
+    findings: &[Finding],
+    segmentation: &Segmentation,
+    spine: &Spine,
+    config: &Config,
+) -> bool {
+    if findings.is_empty() {
+        return false;
+    }
+    let corners = [-LOGIT, LOGIT].map(|l| [(l, SIGNAL), (l, 1.0 / SIGNAL)]);
+    corners.into_iter().flatten().any(|(logit, signal)| {
+        let moved = Config {
+            low_below: config.low_below * signal,
+            high_above: config.high_above * signal,
+            grow_to_probability: shifted(config.grow_to_probability, logit),
+            ..config.clone()
+        };
+        let found = find(segmentation, shifted(segmentation.threshold, logit), spine, &moved);
+        let mut seen = None;
+        findings.iter().any(|finding| {
+            // Sorted by endplate, the largest first.
+            let is_largest = seen.replace(finding.endplate) != Some(finding.endplate);
+            let after = found.findings.iter().find(|(f, _)| f.endplate == finding.endplate);
+            is_largest && after.is_some_and(|(f, _)| f.pattern != finding.pattern)
+        })
+    })
+}
+
+/// The probability whose logit is higher by `logit`.
+fn shifted(probability: f32, logit: f32) -> f32 {
+    let odds = probability * logit.exp();
+    odds / (odds + 1.0 - probability)
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array3, s};
+
+    use super::*;
+    use crate::domain::{Grid, Level, Volume};
+    use crate::modic::Vertebra;
+
+    /// A change under the upper endplate of a body, of this T1 signal, bright on T2; the probability of `weak` more
+    /// rows beyond it is just below the threshold, and their T1 signal is low.
+    fn is_borderline(t1: f32, weak: usize) -> bool {
+        let shape = [1, 40, 30];
+        let grid = Grid::upright(shape, [4.0, 1.0, 1.0]);
+        let of = |value: f32| Volume::new(Array3::from_elem(shape, value), grid.clone());
+        let (mut t1_ratio, mut t2_ratio) = (of(1.0), of(1.0));
+        let mut modic_probability = Array3::zeros(shape);
+        let change = s![.., 10..16, 5..25];
+        t1_ratio.data.slice_mut(change).fill(t1);
+        modic_probability.slice_mut(change).fill(0.9);
+        let beyond = s![.., 16..16 + weak, 5..25];
+        t1_ratio.data.slice_mut(beyond).fill(0.5);
+        modic_probability.slice_mut(beyond).fill(0.4);
+        t2_ratio.data.slice_mut(s![.., 10..16 + weak, 5..25]).fill(1.6);
+        let mut labels = Array3::zeros(shape);
+        labels.slice_mut(s![.., 10..30, ..]).fill(7);
+        let vertebra = Vertebra {
+            level: Level::L5,
+            label: 7,
+            centre: [0.0, 19.5, 15.0],
+            superior: [0.0, -1.0, 0.0],
+            inferior: [0.0, 1.0, 0.0],
+            posterior: [0.0, 0.0, 1.0],
+            height_mm: 20.0,
+            depth_mm: 30.0,
+            volume_mm3: 2400.0,
+        };
+        let spine = Spine { vertebrae: vec![vertebra], labels, confidence: 1.0 };
+        let segmentation = Segmentation {
+            anatomy: Array3::zeros(shape),
+            t2: of(1.0),
+            moved_mm: [0.0; 2],
+            t1_ratio,
+            t2_ratio,
+            modic_probability,
+            threshold: 0.5,
+        };
+        let config = Config { grow_to_probability: 0.5, ..Config::default() };
+        let findings = find(&segmentation, 0.5, &spine, &config).findings;
+        let findings: Vec<Finding> = findings.into_iter().map(|(finding, _)| finding).collect();
+        assert_eq!(findings.len(), 1);
+        any_is_borderline(&findings, &segmentation, &spine, &config)
+    }
+
+    #[test]
+    fn a_signal_near_a_threshold_is_borderline() {
+        assert!(!is_borderline(1.5, 0));
+        assert!(is_borderline(1.17, 0));
+        assert!(is_borderline(1.13, 0));
+        assert!(!is_borderline(1.0, 0));
+    }
+
+    #[test]
+    fn so_is_a_second_type_just_below_the_probability_that_counts() {
+        assert!(is_borderline(1.5, 4));
+    }
+
+    #[test]
+    fn a_probability_is_shifted_by_its_logit() {
+        assert!((shifted(0.5, 3f32.ln()) - 0.75).abs() < 1e-6);
+        assert!((shifted(shifted(0.15, 1.2), -1.2) - 0.15).abs() < 1e-6);
+        assert_eq!([0.0, 1.0].map(|p| shifted(p, 1.2)), [0.0, 1.0]);
+    }
+}
