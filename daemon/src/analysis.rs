@@ -63,8 +63,8 @@ pub struct Examined {
     pub segmentation: Segmentation,
     /// What follows from it.
     pub result: ModicResult,
-    /// That this is a second look, without rounding in the networks.
-    pub done_again: bool,
+    /// That the networks ran again, without rounding.
+    pub unrounded: bool,
 }
 
 /// Why an exam got no result through no fault of its own.
@@ -81,22 +81,13 @@ pub enum AnalysisError {
     BrokenOff,
 }
 
-/// Why a look at an exam came to nothing.
+/// Why volumes came to nothing.
+#[derive(Debug, thiserror::Error)]
 enum Failure {
-    Assemble(AssembleError),
-    Segment(SegmentError),
-}
-
-impl From<AssembleError> for Failure {
-    fn from(error: AssembleError) -> Failure {
-        Failure::Assemble(error)
-    }
-}
-
-impl From<SegmentError> for Failure {
-    fn from(error: SegmentError) -> Failure {
-        Failure::Segment(error)
-    }
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
 }
 
 /// Either a refusal or what was asked for.
@@ -148,12 +139,12 @@ impl Analyser {
         Ok(Ok(Prepared { pair, fat_suppressed, refused_series, fingerprint }))
     }
 
-    /// How many steps [`Analyser::analyse`] reports for an exam; as many again if it has to look twice.
+    /// How many steps [`Analyser::analyse`] reports for an exam; as many again where it does it twice.
     pub fn steps(prepared: &Prepared) -> usize {
         LOOKS * prepared.pair.t1.slices.len()
     }
 
-    /// Analyses a prepared exam; `on_step` is called as often as [`Analyser::steps`] says, unless it breaks the analysis off.
+    /// Analyses a prepared exam; `on_step` is called as [`Analyser::steps`] says, unless it breaks the analysis off.
     ///
     /// # Errors
     /// The disk or a network failed, or `on_step` broke it off; what is wrong with the study itself is in the verdict.
@@ -169,10 +160,10 @@ impl Analyser {
         let mut examined = || -> Result<(Volume, Examined), Failure> {
             let t1 = volume::assemble(&pair.t1)?;
             let t2 = || volume::assemble(&pair.t2).map_err(Failure::from);
-            let examined = self.look(&t1, t2, on_step, &mut clock)?;
+            let examined = self.volumes(&t1, t2, on_step, &mut clock)?;
             Ok((t1, examined))
         };
-        let (t1, Examined { segmentation, result, .. }) = match examined() {
+        let (t1, Examined { segmentation, result, unrounded }) = match examined() {
             Ok(examined) => examined,
             Err(Failure::Assemble(AssembleError::Refused(reason))) => {
                 return Ok(Err(refused(reason)));
@@ -195,6 +186,7 @@ impl Analyser {
             fat_suppressed.clone(),
             refused_series.clone(),
         );
+        body.unrounded = unrounded;
         body.quality.extend(pair.quality.iter().map(|flag| flag.as_str().to_owned()));
         let (t2, stages) = (segmentation.t2, clock.stages);
         Ok(Ok(Analysis { body, pair: pair.clone(), t1, t2, result, stages }))
@@ -206,26 +198,26 @@ impl Analyser {
     /// No spine is seen, or a network failed.
     pub fn examine(&mut self, t1: &Volume, t2: &Volume) -> Result<Examined, SegmentError> {
         let mut goes_on = || ControlFlow::Continue(());
-        self.look(t1, || Ok(t2.clone()), &mut goes_on, &mut StageClock::start())
+        self.volumes(t1, || Ok(t2.clone()), &mut goes_on, &mut StageClock::start())
     }
 
-    /// Looks at T1 and T2, which `t2` loads. Where the type of a finding hangs on little, rounding in the networks
+    /// Analyses T1 and T2, which `t2` loads. Where the type of a finding hangs on little, rounding in the networks
     /// might decide it: then all is done again without, and T2 loaded again, since it needn't be kept for that.
-    fn look<E: From<SegmentError>>(
+    fn volumes<E: From<SegmentError>>(
         &mut self,
         t1: &Volume,
         t2: impl Fn() -> Result<Volume, E>,
         on_step: OnSlice,
         clock: &mut StageClock,
     ) -> Result<Examined, E> {
-        let mut once = |segmenter: &mut Segmenter, done_again| -> Result<Examined, E> {
+        let mut once = |segmenter: &mut Segmenter, unrounded| -> Result<Examined, E> {
             let t2 = t2()?;
             clock.stage("volume");
             let segmentation = segmenter.segment(t1, t2, on_step)?;
             clock.stage("segment");
             let result = modic::analyse(&segmentation, &self.modic);
             clock.stage("modic");
-            Ok(Examined { segmentation, result, done_again })
+            Ok(Examined { segmentation, result, unrounded })
         };
         let first = once(&mut self.segmenter, false)?;
         let is_borderline = first.result.quality.contains(&QualityFlag::BorderlineType);

@@ -210,6 +210,7 @@ fn finding_body() -> FindingBody {
         software: "modicd 0.1.0".to_owned(),
         fingerprint: DIGEST.to_owned(),
         bundles: vec![bundle("vertebrae", "0.2.0"), bundle("modic", "0.4.2")],
+        unrounded: false,
         typing: Config::default(),
         numbering_confidence: 0.75,
         quality: vec!["age_unknown".to_owned()],

@@ -56,7 +56,7 @@ pub(super) fn of(exams: &[Exam]) -> Vec<Figure> {
     let all: Vec<&Exam> = exams.iter().collect();
 
     add(ANALYSIS, "done again without rounding", format!("{} exams", exams.len()), &|exams| {
-        part(exams.iter().map(|e| e.done_again))
+        part(exams.iter().map(|e| e.unrounded))
     });
 
     let marked = format!("{} exams", exams.iter().filter(|e| e.bodies.is_some()).count());

@@ -39,8 +39,8 @@ pub struct Exam {
     pub patient: String,
     /// Why there is no result, if there is none.
     pub refused: Option<String>,
-    /// Done again without rounding in the networks, since the type of a finding hung on little.
-    pub done_again: bool,
+    /// That the networks ran again, without rounding, since the type of a finding hung on little.
+    pub unrounded: bool,
     /// Vertebral bodies, where the truth marks them.
     pub bodies: Option<Bodies>,
     /// Dice of all changed voxels, of whatever type, where the truth marks them and there are any.
@@ -114,7 +114,7 @@ pub fn examine(analyser: &mut Analyser, case: &Case, options: Options<'_>) -> an
     let mut exam = Exam {
         patient: patient.clone(),
         refused: None,
-        done_again: false,
+        unrounded: false,
         bodies: None,
         modic_dice: None,
         endplates: Vec::new(),
@@ -139,7 +139,7 @@ pub fn examine(analyser: &mut Analyser, case: &Case, options: Options<'_>) -> an
         }
         Err(error) => return Err(error.into()),
     };
-    exam.done_again = examined.done_again;
+    exam.unrounded = examined.unrounded;
     if let Some(folder) = options.pictures {
         let path = folder.join(format!("{}.png", exam.patient));
         report::write_picture(&path, t1, &examined.segmentation.t2, &examined.result)?;

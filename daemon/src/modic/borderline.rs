@@ -1,49 +1,38 @@
 //! Findings whose type hangs on little.
 
-use super::findings::find;
+use super::findings::{Shift, find};
 use super::{Config, Finding, Spine};
 use crate::segment::Segmentation;
 
-/// By how much the networks' logits are moved up and down. Rounding to integers moves the mean of a finding by less than
-/// 0.8 in 95 of 100 (models/training/README.md).
+/// By how much the networks' logits are shifted up and down. Rounding to integers shifts the mean of a finding by less
+/// than 0.8 in 95 of 100 (models/training/README.md).
 const LOGIT: f32 = 1.2;
-/// By which factor signals are moved; rounding changes them by less than 3 %, since the marrow's reference changes.
+/// By which factor signals are; rounding changes them by less than 3 %, since the marrow's reference changes.
 const SIGNAL: f32 = 1.06;
 
-/// Whether one of `findings` would have another type if all signals or all probabilities were somewhat higher or
-/// lower. Of several at one endplate the largest counts.
+/// Whether one of `findings` would have another type if all probabilities, all signals of T1 or all of T2 were somewhat
+/// higher or lower. Of several at one endplate the largest counts.
 pub(super) fn any_is_borderline(
     findings: &[Finding],
     segmentation: &Segmentation,
     spine: &Spine,
     config: &Config,
 ) -> bool {
-    if findings.is_empty() {
-        return false;
-    }
-    let corners = [-LOGIT, LOGIT].map(|l| [(l, SIGNAL), (l, 1.0 / SIGNAL)]);
-    corners.into_iter().flatten().any(|(logit, signal)| {
-        let moved = Config {
-            low_below: config.low_below * signal,
-            high_above: config.high_above * signal,
-            grow_to_probability: shifted(config.grow_to_probability, logit),
-            ..config.clone()
-        };
-        let found = find(segmentation, shifted(segmentation.threshold, logit), spine, &moved);
-        let mut seen = None;
-        findings.iter().any(|finding| {
-            // Sorted by endplate, the largest first.
-            let is_largest = seen.replace(finding.endplate) != Some(finding.endplate);
-            let after = found.findings.iter().find(|(f, _)| f.endplate == finding.endplate);
-            is_largest && after.is_some_and(|(f, _)| f.pattern != finding.pattern)
+    let signals = [1.0 / SIGNAL, SIGNAL];
+    let signals = signals.into_iter().flat_map(|t1| signals.map(|t2| [t1, t2]));
+    let mut shifts =
+        signals.flat_map(|signal| [-LOGIT, LOGIT].map(|logit| Shift { logit, signal }));
+    !findings.is_empty()
+        && shifts.any(|shift| {
+            let found = find(segmentation, spine, config, shift).findings;
+            let mut seen = None;
+            findings.iter().any(|finding| {
+                // Sorted by endplate, the largest first.
+                let is_largest = seen.replace(finding.endplate) != Some(finding.endplate);
+                let after = found.iter().find(|(f, _)| f.endplate == finding.endplate);
+                is_largest && after.is_some_and(|(f, _)| f.pattern != finding.pattern)
+            })
         })
-    })
-}
-
-/// The probability whose logit is higher by `logit`.
-fn shifted(probability: f32, logit: f32) -> f32 {
-    let odds = probability * logit.exp();
-    odds / (odds + 1.0 - probability)
 }
 
 #[cfg(test)]
@@ -93,7 +82,7 @@ mod tests {
             threshold: 0.5,
         };
         let config = Config { grow_to_probability: 0.5, ..Config::default() };
-        let findings = find(&segmentation, 0.5, &spine, &config).findings;
+        let findings = find(&segmentation, &spine, &config, Shift::NONE).findings;
         let findings: Vec<Finding> = findings.into_iter().map(|(finding, _)| finding).collect();
         assert_eq!(findings.len(), 1);
         any_is_borderline(&findings, &segmentation, &spine, &config)
@@ -110,12 +99,5 @@ mod tests {
     #[test]
     fn so_is_a_second_type_just_below_the_probability_that_counts() {
         assert!(is_borderline(1.5, 4));
-    }
-
-    #[test]
-    fn a_probability_is_shifted_by_its_logit() {
-        assert!((shifted(0.5, 3f32.ln()) - 0.75).abs() < 1e-6);
-        assert!((shifted(shifted(0.15, 1.2), -1.2) - 0.15).abs() < 1e-6);
-        assert_eq!([0.0, 1.0].map(|p| shifted(p, 1.2)), [0.0, 1.0]);
     }
 }

@@ -27,7 +27,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            typing_version: "6".to_owned(),
+            typing_version: "7".to_owned(),
             low_below: 0.85,
             high_above: 1.15,
             mixed_from_percent: 20.0,

@@ -116,15 +116,38 @@ pub(super) struct Voxel {
 
 const SIDES: [EndplateSide; 2] = [EndplateSide::Superior, EndplateSide::Inferior];
 
-/// `threshold` is the probability that a finding must reach somewhere.
+/// By how much all that is seen is moved before findings are looked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shift {
+    /// Added to the network's logits.
+    pub logit: f32,
+    /// Multiplies the signals of T1 and T2.
+    pub signal: [f32; 2],
+}
+
+impl Shift {
+    /// As it is.
+    pub const NONE: Shift = Shift { logit: 0.0, signal: [1.0; 2] };
+
+    /// What a threshold for probabilities is to those that were not shifted.
+    fn threshold(&self, probability: f32) -> f32 {
+        if self.logit == 0.0 {
+            return probability;
+        }
+        let odds = probability * (-self.logit).exp();
+        odds / (odds + (1.0 - probability))
+    }
+}
+
 pub(super) fn find(
     segmentation: &Segmentation,
-    threshold: f32,
     spine: &Spine,
     config: &Config,
+    shift: Shift,
 ) -> Found {
     let grid = &segmentation.t1_ratio.grid;
-    let grow_to = config.grow_to_probability.min(threshold);
+    let threshold = shift.threshold(segmentation.threshold);
+    let grow_to = shift.threshold(config.grow_to_probability).min(threshold);
     let candidates = candidates(segmentation, spine, [grow_to, threshold]);
     let signals = Signals::new(segmentation, spine, &candidates);
 
@@ -132,10 +155,11 @@ pub(super) fn find(
     for (at, candidate) in candidates.indexed_iter().filter(|(_, c)| **c != 0) {
         let label = spine.labels[at];
         let Some(vertebra) = spine.vertebrae.iter().find(|v| v.label == label) else { continue };
+        let signal = signals.at(at);
         let (_, voxels) = by_candidate.entry(*candidate).or_insert((vertebra, Vec::new()));
         voxels.push(Voxel {
             at,
-            signal: signals.at(at),
+            signal: std::array::from_fn(|k| signal[k] * shift.signal[k]),
             probability: segmentation.modic_probability[at],
             distance: SIDES.map(|side| distance_to(side, at, vertebra, &spine.labels, grid)),
         });
@@ -308,4 +332,17 @@ fn probability(voxels: &[Voxel]) -> f32 {
 /// Mean signal on T1 (0) or T2 (1).
 fn mean(voxels: &[Voxel], series: usize) -> f32 {
     voxels.iter().map(|v| v.signal[series]).sum::<f32>() / voxels.len().max(1) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threshold_gives_way_to_a_shift_of_logits() {
+        let shift = Shift { logit: 3f32.ln(), ..Shift::NONE };
+        assert!((shift.threshold(0.75) - 0.5).abs() < 1e-6);
+        assert_eq!([0.0, 1.0].map(|p| shift.threshold(p)), [0.0, 1.0]);
+        assert_eq!(Shift::NONE.threshold(0.15), 0.15);
+    }
 }

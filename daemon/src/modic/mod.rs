@@ -20,6 +20,8 @@ pub use typing::{Composition, voxel_type};
 
 use ndarray::Array3;
 
+use findings::Shift;
+
 use crate::codes::coded_enum;
 use crate::segment::Segmentation;
 
@@ -50,7 +52,7 @@ coded_enum! {
     T2Moved "t2_moved" "The patient moved between T1 and T2; T2 was moved back.";
     BothSidesOedema "both_sides_oedema" "Oedema over most of both bodies beside one disc: think of spondylodiscitis.";
     UncertainFinding "uncertain_finding" "The probability of a finding lies near the threshold.";
-    BorderlineType "borderline_type" "A finding's type hangs on little: with slightly other signals it would be another.";
+    BorderlineType "borderline_type" "A finding's type hangs on little: with somewhat other signals or probabilities it would be another.";
 }
 
 /// A finding that covers this share of the vertebra's height is "most of the body".
@@ -62,7 +64,7 @@ const UNCERTAIN_BAND: f32 = 0.15;
 pub fn analyse(segmentation: &Segmentation, config: &Config) -> ModicResult {
     let (mut spine, mut quality) = Spine::find(segmentation);
     dark_marrow::claim(&mut spine, segmentation);
-    let found = findings::find(segmentation, segmentation.threshold, &spine, config);
+    let found = findings::find(segmentation, &spine, config, Shift::NONE);
     let mut finding_numbers = Array3::zeros(found.map.dim());
     let mut findings = Vec::new();
     for (number, (finding, places)) in (1..).zip(found.findings) {

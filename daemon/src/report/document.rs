@@ -25,6 +25,9 @@ pub struct FindingBody {
     pub fingerprint: String,
     /// The networks that were used.
     pub bundles: Vec<BundleUsed>,
+    /// That their values were not rounded to integers, since the type of a finding hung on little.
+    #[serde(default)]
+    pub unrounded: bool,
     /// The thresholds that were used.
     pub typing: Config,
     /// How far the numbering can be trusted, 0 to 1.
@@ -112,6 +115,7 @@ impl FindingBody {
             software: format!("modicd {}", env!("CARGO_PKG_VERSION")),
             fingerprint,
             bundles,
+            unrounded: false,
             typing: typing.clone(),
             numbering_confidence: result.spine.confidence,
             quality: result.quality.iter().map(|flag| flag.as_str().to_owned()).collect(),

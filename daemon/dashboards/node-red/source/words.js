@@ -16,7 +16,7 @@ flow.set("words", {
         t2_moved: "The patient moved between T1 and T2; T2 was moved back.",
         both_sides_oedema: "Oedema over most of both bodies beside one disc: think of spondylodiscitis.",
         uncertain_finding: "The probability of a finding lies near the threshold.",
-        borderline_type: "A finding's type hangs on little: with slightly other signals it would be another.",
+        borderline_type: "A finding's type hangs on little: with somewhat other signals or probabilities it would be another.",
         age_unknown: "Neither age nor birth date is given; the patient may be a minor.",
         body_part_unknown: "Neither body part nor description says that this is the lumbar spine.",
         whole_spine: "A long field of view or whole spine: levels are counted from the lowest body seen.",
