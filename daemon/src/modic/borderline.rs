@@ -60,18 +60,8 @@ mod tests {
         t2_ratio.data.slice_mut(s![.., 10..16 + weak, 5..25]).fill(1.6);
         let mut labels = Array3::zeros(shape);
         labels.slice_mut(s![.., 10..30, ..]).fill(7);
-        let vertebra = Vertebra {
-            level: Level::L5,
-            label: 7,
-            centre: [0.0, 19.5, 15.0],
-            superior: [0.0, -1.0, 0.0],
-            inferior: [0.0, 1.0, 0.0],
-            posterior: [0.0, 0.0, 1.0],
-            height_mm: 20.0,
-            depth_mm: 30.0,
-            volume_mm3: 2400.0,
-        };
-        let spine = Spine { vertebrae: vec![vertebra], labels, confidence: 1.0 };
+        let vertebrae = vec![Vertebra::upright(Level::L5, 7)];
+        let spine = Spine { vertebrae, labels, confidence: 1.0 };
         let segmentation = Segmentation {
             anatomy: Array3::zeros(shape),
             t2: of(1.0),

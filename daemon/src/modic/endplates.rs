@@ -58,17 +58,7 @@ mod tests {
         let mut labels = Array3::zeros(grid.shape);
         labels.slice_mut(ndarray::s![.., 10..30, ..]).fill(7);
         let distances = |level| {
-            let vertebra = Vertebra {
-                level,
-                label: 7,
-                centre: [0.0, 19.5, 15.0],
-                superior: [0.0, -1.0, 0.0],
-                inferior: [0.0, 1.0, 0.0],
-                posterior: [0.0, 0.0, 1.0],
-                height_mm: 20.0,
-                depth_mm: 30.0,
-                volume_mm3: 2400.0,
-            };
+            let vertebra = Vertebra::upright(level, 7);
             [EndplateSide::Superior, EndplateSide::Inferior]
                 .map(|side| distance_to(side, (0, 20, 15), &vertebra, &labels, &grid))
         };

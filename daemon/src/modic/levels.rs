@@ -54,6 +54,24 @@ pub struct Vertebra {
     pub volume_mm3: f64,
 }
 
+#[cfg(test)]
+impl Vertebra {
+    /// For tests: it stands on rows 10 to 29 and columns 0 to 29 of one slice, 1 mm each.
+    pub(super) fn upright(level: Level, label: u16) -> Vertebra {
+        Vertebra {
+            level,
+            label,
+            centre: [0.0, 19.5, 15.0],
+            superior: [0.0, -1.0, 0.0],
+            inferior: [0.0, 1.0, 0.0],
+            posterior: [0.0, 0.0, 1.0],
+            height_mm: 20.0,
+            depth_mm: 30.0,
+            volume_mm3: 2400.0,
+        }
+    }
+}
+
 /// The vertebrae of one exam, from the lowest up.
 #[derive(Debug)]
 pub struct Spine {
