@@ -115,7 +115,8 @@ impl Writer {
         self.write(true);
     }
 
-    fn write(&mut self, stopped: bool) {
+    /// Writes the file now; `stopped` where this is the daemon's last word.
+    pub fn write(&mut self, stopped: bool) {
         if let Err(error) = self.try_write(stopped) {
             tracing::warn!(%error, "How the daemon is can't be written down.");
         }

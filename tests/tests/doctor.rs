@@ -9,8 +9,8 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use modicd_tests::{
-    Broker, Certificates, Daemon, SmallDisk, Storescp, change, flip_bit, support_bundle,
-    unsigned_bundle,
+    Broker, Certificates, Daemon, SmallDisk, Storescp, change, eventually, flip_bit,
+    support_bundle, unsigned_bundle,
 };
 use serde_json::Value;
 
@@ -60,6 +60,16 @@ impl Healthy {
         (checks, run.status.code() == Some(4))
     }
 
+    /// What `modicd status` says, and whether its exit code says that all is well.
+    fn status(&self) -> (bool, String) {
+        let run = Command::new(Daemon::program())
+            .args(["status", "--config"])
+            .arg(&self.daemon.config)
+            .output()
+            .unwrap();
+        (run.status.success(), String::from_utf8_lossy(&run.stdout).into_owned())
+    }
+
     /// Expects that one check alone comes out so, and that its remedy holds a word.
     fn expect(&self, config: &str, check: &str, verdict: &str, word: &str) {
         let (checks, is_fault) = self.doctor(config);
@@ -101,18 +111,16 @@ fn a_healthy_box_has_no_fault_stopped_and_running() {
     };
     assert_eq!(ours(bad(&checks)), [""; 0]);
     healthy.daemon.restart();
+    // Its port opens a moment before it has said that it runs.
+    eventually(LIMIT, "the daemon's word that it runs", || {
+        let (is_running, text) = healthy.status();
+        is_running.then(|| assert!(text.contains("runs (process"), "{text}"))
+    });
     let (checks, _) = healthy.doctor(&healthy.config);
     // That it is open to this machine only.
     assert_eq!(ours(bad(&checks)), ["dicom_port"]);
     let daemon = checks.iter().find(|c| c["check"] == "daemon").unwrap();
     assert_eq!(daemon["verdict"], "ok");
-    let status = Command::new(Daemon::program())
-        .args(["status", "--config"])
-        .arg(&healthy.daemon.config)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&status.stdout);
-    assert!(status.status.success() && text.contains("runs (process"), "{text}");
 
     healthy.daemon.kill();
     healthy.expect(&healthy.config, "daemon", "warning", "systemctl start modicd");

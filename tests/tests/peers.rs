@@ -66,6 +66,9 @@ fn a_phantom_sent_by_storescu_becomes_a_finding_at_mosquitto_sub() {
     );
     println!("{}", daemon.log().lines().filter(|l| l.contains("stages")).collect::<String>());
     assert!(daemon.log().contains("the networks run again, without rounding"), "{}", daemon.log());
+    let metrics = ureq::get(format!("http://127.0.0.1:{}/metrics", daemon.page_port)).call();
+    let metrics = metrics.unwrap().body_mut().read_to_string().unwrap();
+    assert!(metrics.contains("\nmodicd_analyses_unrounded_total 1\n"), "{metrics}");
     assert!(peak_kb < 150 * 1024, "peak memory {peak_kb} kB");
 
     assert_eq!(daemon.stop(Duration::from_secs(30)), Some(0));

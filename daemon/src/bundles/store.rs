@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use modic_models::{Bundle, BundleError, Runtime};
+use modic_models::{Bundle, BundleError, Input, Runtime};
+use ndarray::Array3;
 use semver::Version;
 
 use super::keys::Keys;
@@ -105,7 +106,10 @@ impl Store {
         }
         let signed = package.signed(&self.keys)?;
         let network = signed.network;
-        let verified = self.newer(&signed).and_then(|()| package.load(&self.runtime).map(drop));
+        let verified = self.newer(&signed).and_then(|()| {
+            let bundle = package.load(&self.runtime)?;
+            Ok(runs_unrounded(&bundle)?)
+        });
         if let Err(error) = verified {
             return Err(self.refused(network, signed.version, error));
         }
@@ -403,6 +407,14 @@ impl Store {
     fn state_file(&self) -> PathBuf {
         self.root.join("state.json")
     }
+}
+
+/// An exam whose types hang on little needs the network unrounded too; a blank slice of the smallest size tells whether
+/// it runs so.
+fn runs_unrounded(bundle: &Bundle) -> Result<(), BundleError> {
+    let Input { channels, size_multiple, .. } = &bundle.manifest().input;
+    let blank = Array3::zeros((channels.len(), *size_multiple, *size_multiple));
+    bundle.unrounded()?.run(blank.view()).map(drop)
 }
 
 /// The version of a network's bundle inside the program.

@@ -27,6 +27,11 @@ impl Counts {
         to.register("studies_failed", "Studies given up after errors", c.studies_failed);
         to.register("cache_hits", "Studies whose result was there already", c.cache_hits);
         to.register(
+            "analyses_unrounded",
+            "Analyses done again with the networks unrounded",
+            c.analyses_unrounded,
+        );
+        to.register(
             "analysis_errors",
             "Attempts at a study that ended in an error",
             c.analysis_errors,

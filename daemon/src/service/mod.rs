@@ -214,7 +214,7 @@ impl Service {
         .await?;
         let config_refused = Arc::<AtomicBool>::default();
         let stall_after = Duration::from_secs_f64(config.worker.stall_after_s);
-        let status = status::Writer {
+        let mut status = status::Writer {
             state_dir: config.state_dir.clone(),
             dicom: server.local_addr().to_string(),
             page: page.address().to_string(),
@@ -250,6 +250,8 @@ impl Service {
             Some(former) => syslog.take_over(&mut former.syslog),
             None => auditor.note(&Event::Started),
         }
+        // Whoever asks after the box as soon as it is ready finds a daemon that runs.
+        status.write(false);
         Ok(Service {
             config,
             server,

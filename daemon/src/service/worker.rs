@@ -278,6 +278,7 @@ impl Worker {
         write_atomically(&staged.path().join(FINDING_FILE), &text)?;
         analysis.write_files(staged.path(), revision)?;
         let result = staged.commit()?;
+        self.counts.analyses_unrounded.inc_by(analysis.body.unrounded.into());
         let stages = analysis.stages.iter().copied().chain([("report", started.elapsed())]);
         stages.clone().for_each(|(stage, time)| self.counts.stage_took(stage, time));
         self.counts.analysis_took(stages.clone().map(|(_, time)| time).sum());
