@@ -4,6 +4,7 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use modicd::status::Status;
 use modicd_tests::{
     Broker, Daemon, Exam, ServiceManager, Subscriber, echoscu, eventually, storescu,
 };
@@ -43,6 +44,8 @@ fn a_bad_configuration_is_refused_as_a_whole_and_a_good_one_taken_without_closin
     let Supervised { subscriber, mut manager, mut daemon, broker, folder } = Supervised::new("");
     daemon.restart();
     let mut told = manager.wait_for("READY=1", 0, LIMIT);
+    let status = Status::read(&daemon.state).expect("the state folder can be read");
+    assert!(status.is_some_and(|status| status.is_alive()), "ready, it has said that it runs");
     let good = std::fs::read_to_string(&daemon.config).unwrap();
 
     let elsewhere = good.replace(&daemon.state.display().to_string(), "/nowhere");

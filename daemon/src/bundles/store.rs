@@ -359,6 +359,7 @@ impl Store {
     /// Whether the staged bundle may become the active one.
     fn fit(&self, network: Network, staged: &Kept) -> Result<(), UpdateError> {
         let mut new = self.load_from(network, &Slot::Disk(staged.clone()))?;
+        runs_unrounded(&new)?; // an older program that staged it may not have asked
         let (mut old, _) = self.load(network)?;
         let slowdown = slowdown(&mut new, &mut old)?;
         tracing::info!(%network, slowdown, "The new bundle's time was taken beside that of the one in use.");

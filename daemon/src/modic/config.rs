@@ -13,7 +13,8 @@ pub struct Config {
     pub low_below: f32,
     /// A signal above this share of normal marrow is high.
     pub high_above: f32,
-    /// Two types make a mixed finding when each has at least this share, %.
+    /// Two types make a mixed finding when each has at least this share, %. A second type that few voxels show by their
+    /// own signals is there from this share nearest to it, weighted by the network's certainty.
     pub mixed_from_percent: f32,
     /// A candidate this near to an endplate touches it, mm.
     pub endplate_contact_mm: f64,
@@ -27,7 +28,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            typing_version: "7".to_owned(),
+            typing_version: "8".to_owned(),
             low_below: 0.85,
             high_above: 1.15,
             mixed_from_percent: 20.0,

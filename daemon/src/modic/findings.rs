@@ -10,7 +10,7 @@ use super::endplates::distance_to;
 use super::levels::position;
 use super::signals::Signals;
 use super::split::split;
-use super::typing::{Signal, type_voxels};
+use super::typing::{Sample, Signal, type_voxels};
 use super::{Composition, Config, Spine, Vertebra};
 use crate::domain::{Endplate, EndplateSide, Grid, Level, ModicType};
 use crate::mask;
@@ -129,13 +129,18 @@ impl Shift {
     /// As it is.
     pub const NONE: Shift = Shift { logit: 0.0, signal: [1.0; 2] };
 
-    /// What a threshold for probabilities is to those that were not shifted.
-    fn threshold(&self, probability: f32) -> f32 {
+    /// What becomes of a probability.
+    fn probability(&self, probability: f32) -> f32 {
         if self.logit == 0.0 {
             return probability;
         }
-        let odds = probability * (-self.logit).exp();
+        let odds = probability * self.logit.exp();
         odds / (odds + (1.0 - probability))
+    }
+
+    /// What a threshold for probabilities is to those that were not shifted.
+    fn threshold(&self, probability: f32) -> f32 {
+        Shift { logit: -self.logit, ..*self }.probability(probability)
     }
 }
 
@@ -160,7 +165,7 @@ pub(super) fn find(
         voxels.push(Voxel {
             at,
             signal: std::array::from_fn(|k| signal[k] * shift.signal[k]),
-            probability: segmentation.modic_probability[at],
+            probability: shift.probability(segmentation.modic_probability[at]),
             distance: SIDES.map(|side| distance_to(side, at, vertebra, &spine.labels, grid)),
         });
     }
@@ -219,7 +224,7 @@ impl Found {
         };
         for (side, voxels) in parts {
             let volume = voxels.len() as f64 * grid.voxel_mm3();
-            if volume < config.min_volume_mm3 {
+            if voxels.is_empty() || volume < config.min_volume_mm3 {
                 continue;
             }
             let Some(side) = side else {
@@ -233,8 +238,7 @@ impl Found {
                 });
                 continue;
             };
-            let signals: Vec<Signal> = voxels.iter().map(|v| v.signal).collect();
-            let kinds = type_voxels(&signals, &core(&voxels), config);
+            let kinds = type_voxels(&samples(&voxels), config);
             for (voxel, kind) in voxels.iter().zip(&kinds) {
                 self.map[voxel.at] = kind.voxel_value();
             }
@@ -244,8 +248,8 @@ impl Found {
     }
 }
 
-/// Which voxels lie inside a finding: with all four neighbours in their slice.
-fn core(voxels: &[Voxel]) -> Vec<bool> {
+/// What is asked of a finding's voxels when they are typed.
+fn samples(voxels: &[Voxel]) -> Vec<Sample> {
     let places: BTreeSet<_> = voxels.iter().map(|v| v.at).collect();
     voxels
         .iter()
@@ -257,7 +261,8 @@ fn core(voxels: &[Voxel]) -> Vec<bool> {
                 (s, r, c.wrapping_sub(1)),
                 (s, r, c + 1),
             ];
-            neighbours.iter().all(|n| places.contains(n))
+            let is_inside = neighbours.iter().all(|n| places.contains(n));
+            Sample { signal: v.signal, probability: v.probability, is_inside }
         })
         .collect()
 }
@@ -342,6 +347,7 @@ mod tests {
     fn a_threshold_gives_way_to_a_shift_of_logits() {
         let shift = Shift { logit: 3f32.ln(), ..Shift::NONE };
         assert!((shift.threshold(0.75) - 0.5).abs() < 1e-6);
+        assert!((shift.probability(0.5) - 0.75).abs() < 1e-6);
         assert_eq!([0.0, 1.0].map(|p| shift.threshold(p)), [0.0, 1.0]);
         assert_eq!(Shift::NONE.threshold(0.15), 0.15);
     }
