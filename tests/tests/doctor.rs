@@ -60,14 +60,14 @@ impl Healthy {
         (checks, run.status.code() == Some(4))
     }
 
-    /// Whether `modicd status` says that the daemon runs.
-    fn runs_by_its_word(&self) -> bool {
+    /// What `modicd status` says, and whether its exit code says that all is well.
+    fn status(&self) -> (String, bool) {
         let run = Command::new(Daemon::program())
             .args(["status", "--config"])
             .arg(&self.daemon.config)
             .output()
             .unwrap();
-        String::from_utf8_lossy(&run.stdout).contains("runs (process")
+        (String::from_utf8_lossy(&run.stdout).into_owned(), run.status.success())
     }
 
     /// Expects that one check alone comes out so, and that its remedy holds a word.
@@ -113,13 +113,15 @@ fn a_healthy_box_has_no_fault_stopped_and_running() {
     healthy.daemon.restart();
     // Its port opens a moment before it has said that it runs.
     eventually(LIMIT, "the daemon's word that it runs", || {
-        healthy.runs_by_its_word().then_some(())
+        healthy.status().0.contains("runs (process").then_some(())
     });
     let (checks, _) = healthy.doctor(&healthy.config);
     // That it is open to this machine only.
     assert_eq!(ours(bad(&checks)), ["dicom_port"]);
     let daemon = checks.iter().find(|c| c["check"] == "daemon").unwrap();
     assert_eq!(daemon["verdict"], "ok");
+    let (text, is_well) = healthy.status();
+    assert!(is_well && text.contains("runs (process"), "{text}");
 
     healthy.daemon.kill();
     healthy.expect(&healthy.config, "daemon", "warning", "systemctl start modicd");

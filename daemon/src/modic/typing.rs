@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn between_two_types_the_nearer_one_counts() {
-        let kinds = typed(&[([0.6, 1.6], 6), ([1.5, 1.3], 6), ([0.94, 1.5], 1), ([1.1, 1.4], 1)]);
+        let kinds = typed(&[([0.6, 1.6], 6), ([1.5, 1.3], 6), ([0.95, 1.5], 1), ([1.1, 1.4], 1)]);
         assert_eq!(kinds[12..], [ModicType::Type1, ModicType::Type2]);
     }
 
