@@ -221,7 +221,7 @@ impl Analyser {
         };
         let first = once(&mut self.segmenter, false)?;
         let is_borderline = first.result.quality.contains(&QualityFlag::BorderlineType);
-        if !is_borderline || !self.segmenter.is_rounded() {
+        if !self.modic.second_look || !is_borderline || !self.segmenter.is_rounded() {
             return Ok(first);
         }
         drop(first); // it takes memory

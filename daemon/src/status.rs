@@ -102,15 +102,16 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Writes until `shutdown`, and then that the daemon has stopped.
+    /// Writes at every change and from time to time until `shutdown`, and then that the daemon has stopped. Whoever starts
+    /// it has written it before.
     pub async fn run(mut self, shutdown: CancellationToken) {
         loop {
-            self.write(false);
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Ok(()) = self.health.changed() => {}
                 () = tokio::time::sleep(EVERY) => {}
             }
+            self.write(false);
         }
         self.write(true);
     }

@@ -87,7 +87,8 @@ impl Daemon {
         daemon
     }
 
-    /// One that [`Daemon::restart`] starts; with more keys in `[receive]`, `[worker]`, `[page]`, and more sections.
+    /// One that [`Daemon::restart`] starts; with more keys in `[receive]`, `[worker]`, `[page]`, and more sections. It looks at
+    /// no exam twice, which would take several times as long.
     pub fn prepare(
         folder: &Path,
         mqtt_port: u16,
@@ -102,6 +103,7 @@ impl Daemon {
              [receive]\nbind = \"127.0.0.1:{dicom_port}\"\n{receive}\n\
              [page]\nbind = \"127.0.0.1:{page_port}\"\n{page}\n\
              [worker]\nquiet_period_s = 0.8\npoll_interval_s = 0.1\nanalyse_when_whole = false\n{worker}\n\
+             [modic]\nsecond_look = false\n\
              [mqtt]\nhost = \"127.0.0.1\"\nport = {mqtt_port}\nsite = \"test\"\ndevice = \"box\"\n\
              backoff_initial_s = 1\nbackoff_max_s = 1\n{sections}\n"
         );
@@ -150,6 +152,14 @@ impl Daemon {
         let id = self.process.as_ref().expect("the daemon runs").0.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status();
         assert!(sent.is_ok_and(|s| s.success()), "SIG{name} was sent");
+    }
+
+    /// Does something while the process stands still.
+    pub fn held<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.signal("STOP");
+        let done = act();
+        self.signal("CONT");
+        done
     }
 
     /// True while the process lives.

@@ -23,6 +23,8 @@ pub struct Config {
     /// A candidate holds a voxel at the network's threshold, and reaches as far as the probability is at
     /// least this.
     pub grow_to_probability: f32,
+    /// Where the type of a finding hangs on little, the networks look at the exam again without rounding.
+    pub second_look: bool,
 }
 
 impl Default for Config {
@@ -35,6 +37,7 @@ impl Default for Config {
             endplate_contact_mm: 3.0,
             min_volume_mm3: 20.0,
             grow_to_probability: 0.3,
+            second_look: true,
         }
     }
 }

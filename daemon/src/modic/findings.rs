@@ -10,7 +10,7 @@ use super::endplates::distance_to;
 use super::levels::position;
 use super::signals::Signals;
 use super::split::split;
-use super::typing::{Sample, Signal, type_voxels};
+use super::typing::{Sample, Signal, T1, T2, type_voxels};
 use super::{Composition, Config, Spine, Vertebra};
 use crate::domain::{Endplate, EndplateSide, Grid, Level, ModicType};
 use crate::mask;
@@ -231,8 +231,8 @@ impl Found {
                 self.others.push(OtherMarrowLesion {
                     level: vertebra.level,
                     volume_mm3: volume as f32,
-                    t1_ratio: mean(&voxels, 0),
-                    t2_ratio: mean(&voxels, 1),
+                    t1_ratio: mean(&voxels, T1),
+                    t2_ratio: mean(&voxels, T2),
                     probability: probability(&voxels),
                     voxels: voxels.iter().map(|voxel| voxel.at).collect(),
                 });
@@ -318,8 +318,8 @@ fn finding(
             _ => 'C',
         },
         place,
-        t1_ratio: mean(voxels, 0),
-        t2_ratio: mean(voxels, 1),
+        t1_ratio: mean(voxels, T1),
+        t2_ratio: mean(voxels, T2),
         probability: probability(voxels),
         slice: slices.into_iter().max_by_key(|(_, n)| *n).map_or(0, |(slice, _)| slice),
         endplate,

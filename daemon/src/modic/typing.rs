@@ -24,6 +24,10 @@ pub fn voxel_type(t1: f32, t2: f32, config: &Config) -> ModicType {
 
 /// T1 and T2 signal as shares of normal marrow.
 pub(super) type Signal = [f32; 2];
+/// T1's place in a [`Signal`].
+pub(super) const T1: usize = 0;
+/// T2's place in it.
+pub(super) const T2: usize = 1;
 
 /// One voxel of a finding, as its type is asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,9 +55,6 @@ impl Sample {
         }
     }
 }
-
-const T1: usize = 0;
-const T2: usize = 1;
 
 /// Type 2 lies above the first of these signals, on T1, types 1 and 3 below; of those type 1 lies above the second, on T2.
 const BETWEEN: Signal = [0.95, 1.0];

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)] // all of this file is a test
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use modicd::analysis::Analyser;
@@ -54,7 +53,7 @@ fn fifty_kills_lose_no_exam_and_no_finding() {
     }
 
     // A study that was analysed in part has several revisions; what counts is the finding of the whole.
-    let whole: BTreeSet<String> = studies_on_disk(&daemon.state, exams[0].files().len());
+    let whole: BTreeSet<String> = studies_on_disk(&daemon, exams[0].files().len());
     assert_eq!(whole.len(), exams.len(), "studies on disk");
     let studies = eventually(LIMIT, "the findings of all exams, whole", || {
         let mut missing = whole.clone();
@@ -77,9 +76,9 @@ fn fifty_kills_lose_no_exam_and_no_finding() {
 }
 
 /// What a result of each study depends on when all of its instances are in it.
-fn studies_on_disk(state: &Path, instances: usize) -> BTreeSet<String> {
-    let analyser = Analyser::new(None, &Config::with_state_dir(PathBuf::new())).unwrap();
-    let studies = std::fs::read_dir(state.join("instances")).unwrap();
+fn studies_on_disk(daemon: &Daemon, instances: usize) -> BTreeSet<String> {
+    let analyser = Analyser::new(None, &Config::load(&daemon.config).unwrap()).unwrap();
+    let studies = std::fs::read_dir(daemon.state.join("instances")).unwrap();
     studies
         .map(|study| study.unwrap().path())
         // What an upload that was killed left behind lies in a hidden folder.

@@ -91,9 +91,23 @@ fn real_patients_are_analysed_and_those_held_out_compared_with_their_gradings() 
         println!("MODICD_SPIDER isn't set: no real data, nothing to do");
         return;
     };
-    let mut analyser = Analyser::new(None, &Config::with_state_dir(PathBuf::new())).unwrap();
-    let mut dataset = Dataset::open(&spider).unwrap();
-    let exams = evaluate(&dataset, &mut analyser, None, Default::default(), &mut || {}).unwrap();
+    let mut held_out = Dataset::open(&spider).unwrap();
+    held_out.retain_split("test").unwrap();
+    let mut others = Dataset::open(&spider).unwrap();
+    others.patients.retain(|patient| !held_out.patients.contains(patient));
+    let mut config = Config::with_state_dir(PathBuf::new());
+    let mut analyser = Analyser::new(None, &config).unwrap();
+    // Of the others nothing is asked that a second look might change.
+    config.modic.second_look = false;
+    let mut hasty = Analyser::new(None, &config).unwrap();
+    let analysed = |dataset: &Dataset, analyser: &mut Analyser| {
+        evaluate(dataset, analyser, None, Default::default(), &mut || {}).unwrap()
+    };
+    let (held_out, others) = std::thread::scope(|scope| {
+        let others = scope.spawn(|| analysed(&others, &mut hasty));
+        (analysed(&held_out, &mut analyser), others.join().unwrap())
+    });
+    let exams: Vec<_> = held_out.iter().chain(&others).collect();
     let refused = exams.iter().filter(|e| e.refused.is_some()).count();
     let s1_seen = exams
         .iter()
@@ -101,8 +115,6 @@ fn real_patients_are_analysed_and_those_held_out_compared_with_their_gradings() 
     println!("{} exams, {refused} refused; S1 seen in {}", exams.len(), s1_seen.count());
     assert!(refused * 20 < exams.len(), "nearly every pair can be analysed");
 
-    dataset.retain_split("test").unwrap();
-    let held_out = exams.into_iter().filter(|e| dataset.patients.contains(&e.patient)).collect();
     let report = Report::new(analyser.bundles(), Path::new("spider"), None, held_out);
     for figure in &report.figures {
         println!("{}: {}: {:.3?} of {}", figure.group, figure.name, figure.estimate, figure.of);

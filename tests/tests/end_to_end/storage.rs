@@ -101,8 +101,10 @@ fn quotas_take_the_oldest_and_nothing_that_is_undelivered() {
     assert_eq!(daemon.results().len(), exams.len(), "nothing undelivered is removed");
 
     // The subscriber has to be there first.
-    broker.restart();
-    let subscriber = Subscriber::start(&broker);
+    let subscriber = daemon.held(|| {
+        broker.restart();
+        Subscriber::start(&broker)
+    });
     subscriber.wait_for("/event/study.completed", exams.len(), LIMIT);
     eventually(LIMIT, "the results within their quota", || {
         (bytes_below(&daemon.state.join("results")) <= 16 * MIB).then_some(())

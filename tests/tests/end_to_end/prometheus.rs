@@ -198,7 +198,7 @@ fn check_names(daemon: &Daemon, prometheus: &Prometheus) {
     families.insert(NOT_EVERYWHERE.to_owned(), "gauge".to_owned());
     let told = series(&families);
 
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../../README.md");
     let documented: BTreeSet<String> = readme
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))

@@ -33,10 +33,11 @@ fn findings_of_an_outage_arrive_afterwards_in_order() {
             .collect();
         order.extend(known);
     }
-    // The subscriber must be there before the daemon's next try, or nobody hears the broker's acknowledged
-    // messages: it retries every second.
-    broker.restart();
-    let subscriber = Subscriber::start(&broker);
+    // The subscriber must be there before the daemon's next try, or nobody hears the broker's acknowledged messages.
+    let subscriber = daemon.held(|| {
+        broker.restart();
+        Subscriber::start(&broker)
+    });
     subscriber.wait_for("/latest/finding", 5, LIMIT);
     let arrived: Vec<String> = subscriber
         .on("/latest/finding")
@@ -71,8 +72,10 @@ fn an_exam_that_the_outbox_has_no_room_for_is_analysed_once_and_told_later() {
     assert_eq!(daemon.results().len(), 4, "it is analysed again and again");
     assert_eq!(outbox(), 16);
 
-    broker.restart();
-    let subscriber = Subscriber::start(&broker);
+    let subscriber = daemon.held(|| {
+        broker.restart();
+        Subscriber::start(&broker)
+    });
     subscriber.wait_for("/latest/finding", 4, LIMIT);
     subscriber.wait_for("/event/study.completed", 4, LIMIT);
     assert_eq!(daemon.results().len(), 4);

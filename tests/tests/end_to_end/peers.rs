@@ -13,7 +13,9 @@ fn a_phantom_sent_by_storescu_becomes_a_finding_at_mosquitto_sub() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::start(folder.path());
     let subscriber = Subscriber::start(&broker);
-    let mut daemon = Daemon::start(folder.path(), broker.port, "");
+    let mut daemon = Daemon::prepare(folder.path(), broker.port, [""; 4]);
+    daemon.reconfigure("second_look = false", "second_look = true");
+    daemon.restart();
     assert!(echoscu(daemon.dicom_port), "C-ECHO is answered");
 
     // One whose analysis takes most memory: a type hangs on little, so the networks run again without rounding.

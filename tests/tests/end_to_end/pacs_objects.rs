@@ -16,8 +16,8 @@ const OBJECTS: [&str; 4] = ["map.seg.dcm", "report.sr.dcm", "summary.sc.dcm", "r
 fn analyze(exams: &Path, out: &Path) -> Vec<PathBuf> {
     // The real pairs are single slices.
     let config = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(config.path(), "state_dir = \"/unused\"\n[study]\nmin_slices = 1\n")
-        .expect("written");
+    let text = "state_dir = \"/unused\"\n[study]\nmin_slices = 1\n[modic]\nsecond_look = false\n";
+    std::fs::write(config.path(), text).expect("written");
     let run = Command::new(Daemon::program())
         .arg("analyze")
         .args([Path::new("--config"), config.path(), Path::new("--out"), out, exams])
