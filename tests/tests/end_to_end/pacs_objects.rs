@@ -14,7 +14,7 @@ const OBJECTS: [&str; 4] = ["map.seg.dcm", "report.sr.dcm", "summary.sc.dcm", "r
 
 /// Analyses what lies below `exams`; gives the folders of the results.
 fn analyze(exams: &Path, out: &Path) -> Vec<PathBuf> {
-    // The real pairs are single slices.
+    // The real pairs are single slices. A second look changes nothing of what objects are made of, and takes long.
     let config = tempfile::NamedTempFile::new().expect("a file");
     let text = "state_dir = \"/unused\"\n[study]\nmin_slices = 1\n[modic]\nsecond_look = false\n";
     std::fs::write(config.path(), text).expect("written");

@@ -84,6 +84,20 @@ fn a_phantom_sent_by_storescu_becomes_a_finding_at_mosquitto_sub() {
 }
 
 #[test]
+fn without_a_second_look_a_type_that_hangs_on_little_is_marked_and_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path());
+    let subscriber = Subscriber::start(&broker);
+    let daemon = Daemon::start(folder.path(), broker.port, "");
+    let exam = Exam::small(&folder.path().join("exam"), 7);
+    assert!(storescu(daemon.dicom_port, &[], &exam.folder).status.success());
+    let finding = subscriber.wait_for("/latest/finding", 1, LIMIT);
+    assert!(finding["quality"].as_array().unwrap().contains(&"borderline_type".into()));
+    assert_eq!(finding["unrounded"], false);
+    assert!(!daemon.log().contains("the networks run again"), "{}", daemon.log());
+}
+
+#[test]
 fn a_late_slice_makes_a_new_revision() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::start(folder.path());
