@@ -81,6 +81,19 @@ impl Daemon {
         daemon
     }
 
+    /// Starts one with more keys in `[receive]`, and more sections, that looks twice where a type hangs on little.
+    pub fn start_with_second_look(
+        folder: &Path,
+        mqtt_port: u16,
+        keys: &str,
+        sections: &str,
+    ) -> Daemon {
+        let mut daemon = Self::prepare(folder, mqtt_port, [keys, "", "", sections]);
+        daemon.reconfigure("second_look = false", "second_look = true");
+        daemon.restart();
+        daemon
+    }
+
     fn start_with(folder: &Path, mqtt_port: u16, keys: [&str; 4]) -> Daemon {
         let mut daemon = Self::prepare(folder, mqtt_port, keys);
         daemon.restart();

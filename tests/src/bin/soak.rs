@@ -40,9 +40,7 @@ fn main() -> ExitCode {
         "[storage]\ninstances_max_bytes = {QUOTA}\nresults_max_bytes = {QUOTA}\nmin_free_bytes = 0\n"
     );
     let keys = "max_object_bytes = 16777216";
-    let mut daemon = Daemon::prepare(folder.path(), broker.port, [keys, "", "", &storage]);
-    daemon.reconfigure("second_look = false", "second_look = true");
-    daemon.restart();
+    let daemon = Daemon::start_with_second_look(folder.path(), broker.port, keys, &storage);
     let exams: Vec<_> =
         (0..10).map(|n| Exam::small(&folder.path().join(format!("exam{n}")), 300 + n)).collect();
     let mut samples = Vec::new();

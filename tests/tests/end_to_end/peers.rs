@@ -13,9 +13,7 @@ fn a_phantom_sent_by_storescu_becomes_a_finding_at_mosquitto_sub() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::start(folder.path());
     let subscriber = Subscriber::start(&broker);
-    let mut daemon = Daemon::prepare(folder.path(), broker.port, [""; 4]);
-    daemon.reconfigure("second_look = false", "second_look = true");
-    daemon.restart();
+    let mut daemon = Daemon::start_with_second_look(folder.path(), broker.port, "", "");
     assert!(echoscu(daemon.dicom_port), "C-ECHO is answered");
 
     // One whose analysis takes most memory: a type hangs on little, so the networks run again without rounding.
