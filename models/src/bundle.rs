@@ -20,6 +20,7 @@ pub struct Bundle {
     identity: String,
     /// `network.onnx`.
     onnx: Cow<'static, [u8]>,
+    runtime: Runtime,
     network: Network,
 }
 
@@ -62,7 +63,7 @@ impl Bundle {
         let input = &manifest.input;
         let network = Network::parse(&onnx, input.channels.len(), input.size_multiple, runtime)
             .map_err(|cause| runtime_error(&manifest, "parsing the network", cause))?;
-        let mut bundle = Bundle { manifest, identity, onnx, network };
+        let mut bundle = Bundle { manifest, identity, onnx, runtime: runtime.clone(), network };
         let agreement = case.agreement(bundle.run(case.input.view())?.view());
         if agreement < GOLDEN_AGREEMENT {
             return Err(BundleError::GoldenDiffers {
@@ -88,11 +89,17 @@ impl Bundle {
     /// tract doesn't know the network in this form.
     pub fn unrounded(&self) -> Result<Bundle, BundleError> {
         let Input { channels, size_multiple, .. } = &self.manifest.input;
-        let network = Network::parse_unrounded(&self.onnx, channels.len(), *size_multiple)
-            .map_err(|cause| runtime_error(&self.manifest, "parsing the network", cause))?;
-        let Bundle { manifest, identity, onnx, .. } = self;
-        let (manifest, identity, onnx) = (manifest.clone(), identity.clone(), onnx.clone());
-        Ok(Bundle { manifest, identity, onnx, network })
+        let network =
+            Network::parse_unrounded(&self.onnx, channels.len(), *size_multiple, &self.runtime)
+                .map_err(|cause| runtime_error(&self.manifest, "parsing the network", cause))?;
+        let Bundle { manifest, identity, onnx, runtime, .. } = self;
+        Ok(Bundle {
+            manifest: manifest.clone(),
+            identity: identity.clone(),
+            onnx: onnx.clone(),
+            runtime: runtime.clone(),
+            network,
+        })
     }
 
     /// Whether values are rounded to integers between the network's weights.

@@ -8,7 +8,7 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::plan;
 
-use crate::int8::{self, Int8Program};
+use crate::int8::{self, Int8Program, Threads};
 use crate::{Kernels, Runtime};
 
 /// A parsed network and the plan for the slice size that was run last.
@@ -20,6 +20,7 @@ pub struct Network {
     is_rounded: bool,
     channels: usize,
     size_multiple: usize,
+    threads: Threads,
     plan: Option<Plan>,
 }
 
@@ -58,12 +59,13 @@ impl Network {
     ) -> Result<Network, String> {
         let proto = read(onnx).map_err(|e| format!("{e:#}"))?;
         let is_rounded = int8::is_rounded(&proto);
+        let threads = runtime.threads().clone();
         let parsed = match runtime.kernels() {
-            Kernels::Integer(isa) => int8::parse(proto, isa, runtime.threads()),
+            Kernels::Integer(isa) => int8::parse(proto, isa, &threads),
             Kernels::Tract => tract_onnx::onnx().model_for_proto_model(&proto),
         };
         let parsed = parsed.map_err(|e| format!("{e:#}"))?;
-        Ok(Network { parsed, is_rounded, channels, size_multiple, plan: None })
+        Ok(Network { parsed, is_rounded, channels, size_multiple, threads, plan: None })
     }
 
     /// Parses the same network with nothing rounded between its weights, for tract to run in `f32`: slower, and what
@@ -75,9 +77,11 @@ impl Network {
         onnx: &[u8],
         channels: usize,
         size_multiple: usize,
+        runtime: &Runtime,
     ) -> Result<Network, String> {
         let parsed = read(onnx).and_then(int8::parse_unrounded).map_err(|e| format!("{e:#}"))?;
-        Ok(Network { parsed, is_rounded: false, channels, size_multiple, plan: None })
+        let threads = runtime.threads().clone();
+        Ok(Network { parsed, is_rounded: false, channels, size_multiple, threads, plan: None })
     }
 
     /// Whether values are rounded to integers between its weights.
@@ -102,9 +106,10 @@ impl Network {
         }
         let mut padded = tract_ndarray::Array4::<f32>::zeros((1, channels, size[0], size[1]));
         padded.slice_mut(s![0, .., ..height, ..width]).assign(&slice);
+        let threads = self.threads.clone();
         let state = self.plan_for(size).map_err(|e| format!("{e:#}"))?;
-        let outputs =
-            state.run(tvec!(Tensor::from(padded).into())).map_err(|e| format!("{e:#}"))?;
+        let outputs = threads.lend(|| state.run(tvec!(Tensor::from(padded).into())));
+        let outputs = outputs.map_err(|e| format!("{e:#}"))?;
         let view = outputs[0].to_plain_array_view::<f32>().map_err(|e| format!("{e:#}"))?;
         let &[1, classes, out_height, out_width] = view.shape() else {
             return Err(format!("logits have shape {:?}", view.shape()));
@@ -124,17 +129,20 @@ impl Network {
     pub fn explain(&mut self, size: [usize; 2], times: usize) -> Result<Vec<Explained>, String> {
         let empty = Array3::zeros((self.channels, size[0], size[1]));
         self.run(empty.view())?;
+        let threads = self.threads.clone();
         let plan = self.plan.as_mut().expect("it has just run");
         let mut runs: Vec<Vec<Explained>> = Vec::new();
         for _ in 0..times.max(1) {
             let mut found = Vec::new();
             let input = Tensor::zero::<f32>(&[1, self.channels, plan.size[0], plan.size[1]]);
             let input = tvec!(input.map_err(|e| format!("{e:#}"))?.into());
-            let result = plan.state.run_plan_with_eval(input, |ctx, state, node, inputs| {
-                let since = Instant::now();
-                let outputs = plan::eval(ctx, state, node, inputs);
-                explain_node(node, since.elapsed(), &mut found);
-                outputs
+            let result = threads.lend(|| {
+                plan.state.run_plan_with_eval(input, |ctx, state, node, inputs| {
+                    let since = Instant::now();
+                    let outputs = plan::eval(ctx, state, node, inputs);
+                    explain_node(node, since.elapsed(), &mut found);
+                    outputs
+                })
             });
             result.map_err(|e| format!("{e:#}"))?;
             runs.push(found);

@@ -22,8 +22,8 @@ pub enum Kernels {
 }
 
 impl Runtime {
-    /// A runtime with a pool of `threads` threads; with one, networks run on the caller's. tract's own operators
-    /// always do.
+    /// A runtime with a pool of `threads` threads, which tract's own operators share too; with one, networks run on the
+    /// caller's.
     ///
     /// # Errors
     /// The threads can't be started.

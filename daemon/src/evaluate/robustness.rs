@@ -69,18 +69,41 @@ impl Disturbance {
     }
 }
 
-/// The patient turned about the left-right line through `pivot`, on the same grid.
+/// The patient turned about the left-right line through `pivot`, on a grid so much larger that nothing is cut off: what a
+/// cut takes away, S1 before all, would be lost upright too.
 fn turned(volume: &Volume, degrees: f64, pivot: [f64; 3]) -> Volume {
-    let (sin, cos) = degrees.to_radians().sin_cos();
-    let turn = |[x, y, z]: [f64; 3]| [x, cos * y - sin * z, sin * y + cos * z];
-    let from_pivot: [f64; 3] = std::array::from_fn(|k| volume.grid.origin[k] - pivot[k]);
-    let origin = turn(from_pivot);
-    let looked_at = Grid {
-        origin: std::array::from_fn(|k| pivot[k] + origin[k]),
-        axes: volume.grid.axes.map(turn),
-        ..volume.grid.clone()
+    let turn = |degrees: f64, [x, y, z]: [f64; 3]| {
+        let (sin, cos) = degrees.to_radians().sin_cos();
+        [x, cos * y - sin * z, sin * y + cos * z]
     };
-    Volume::new(resample_onto(volume, &looked_at).data, volume.grid.clone())
+    let about_pivot = |degrees: f64, at: [f64; 3]| {
+        let to = turn(degrees, std::array::from_fn(|k| at[k] - pivot[k]));
+        std::array::from_fn(|k| pivot[k] + to[k])
+    };
+    let grid = around(&volume.grid, |corner| about_pivot(-degrees, corner));
+    let looked_at = Grid {
+        origin: about_pivot(degrees, grid.origin),
+        axes: grid.axes.map(|axis| turn(degrees, axis)),
+        ..grid.clone()
+    };
+    Volume::new(resample_onto(volume, &looked_at).data, grid)
+}
+
+/// The grid, in its plane as much larger as it takes to hold what it held where `moved` puts that.
+fn around(grid: &Grid, moved: impl Fn([f64; 3]) -> [f64; 3]) -> Grid {
+    let last = grid.shape.map(|n| n as f64 - 1.0);
+    let corners = [[0.0, 0.0], [0.0, last[2]], [last[1], 0.0], [last[1], last[2]]]
+        .map(|[row, column]| grid.to_index(moved(grid.to_patient([0.0, row, column]))));
+    let mut around = grid.clone();
+    let mut first = [0.0; 3];
+    for axis in [1, 2] {
+        let low = corners.iter().map(|corner| corner[axis]).fold(0.0, f64::min).floor();
+        let high = corners.iter().map(|corner| corner[axis]).fold(last[axis], f64::max).ceil();
+        first[axis] = low;
+        around.shape[axis] = (high - low) as usize + 1;
+    }
+    around.origin = grid.to_patient(first);
+    around
 }
 
 fn scaled(volume: &Volume, by: f32) -> Volume {
@@ -187,11 +210,25 @@ mod tests {
     #[test]
     fn a_turn_moves_what_lies_off_the_middle_and_back() {
         let [turned, _] = Disturbance::Rotation(90.0).apply(&volume(), &volume());
+        assert_eq!(turned.grid.shape, [4, 40, 40]);
         // What lay 6 mm behind the middle lies 6 mm above or below it.
         let bright = |r: usize| turned.data[[0, r, 19]] + turned.data[[0, r, 20]];
         assert!(bright(25).max(bright(13)) > 80.0, "{} {}", bright(25), bright(13));
         let [back, _] = Disturbance::Rotation(-90.0).apply(&turned, &turned);
         assert!((back.data[[1, 20, 25]] - volume().data[[1, 20, 25]]).abs() < 1.0);
+    }
+
+    #[test]
+    fn a_turn_cuts_nothing_off() {
+        let mut corner = volume();
+        corner.data.fill(0.0);
+        corner.data.slice_mut(ndarray::s![.., ..3, ..3]).fill(1000.0);
+        let sum = |v: &Volume| v.data.sum();
+        for degrees in [20.0, -20.0] {
+            let [turned, _] = Disturbance::Rotation(degrees).apply(&corner, &corner);
+            let share = sum(&turned) / sum(&corner);
+            assert!((0.9..1.1).contains(&share), "{degrees}: {share}");
+        }
     }
 
     #[test]

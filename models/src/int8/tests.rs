@@ -172,6 +172,20 @@ fn threads_change_nothing() {
     }
 }
 
+#[test]
+fn threads_change_nothing_where_tract_runs_a_network() {
+    for (onnx, golden) in NETWORKS {
+        let input = GoldenCase::parse(golden).unwrap().input;
+        let [one, three] = [1, 3].map(|threads| {
+            let runtime = Runtime::new(Kernels::default(), threads).unwrap();
+            let channels = input.dim().0;
+            let mut network = Network::parse_unrounded(onnx, channels, 16, &runtime).unwrap();
+            network.run(input.view()).unwrap()
+        });
+        assert_eq!(one, three);
+    }
+}
+
 /// Builds a network in QDQ form, node by node.
 #[derive(Default)]
 struct Builder {
@@ -382,7 +396,8 @@ fn an_unrounded_network_is_the_one_before_its_values_were_quantized() {
 fn the_shipped_networks_say_much_the_same_unrounded() {
     for (onnx, golden) in NETWORKS {
         let GoldenCase { input, logits } = GoldenCase::parse(golden).unwrap();
-        let mut network = Network::parse_unrounded(onnx, input.dim().0, 16).unwrap();
+        let runtime = Runtime::default();
+        let mut network = Network::parse_unrounded(onnx, input.dim().0, 16, &runtime).unwrap();
         assert!(!network.is_rounded());
         let found = network.run(input.view()).unwrap();
         let rms = |values: ndarray::Array3<f32>| values.pow2().mean().unwrap().sqrt();

@@ -1,8 +1,9 @@
-//! A standing pool of threads that share a map's rows.
+//! A standing pool of threads that share a map's rows, and what tract runs.
 
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use tract_linalg::multithread::{Executor, multithread_tract_scope};
 
 use super::memory::Layout;
 
@@ -34,6 +35,14 @@ impl Threads {
     pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match &self.0 {
             Some(pool) => pool.install(work),
+            None => work(),
+        }
+    }
+
+    /// Runs `work` where tract's own operators share the pool.
+    pub fn lend<R>(&self, work: impl FnOnce() -> R) -> R {
+        match &self.0 {
+            Some(pool) => multithread_tract_scope(Executor::MultiThread(pool.clone()), work),
             None => work(),
         }
     }
