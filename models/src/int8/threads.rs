@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use tract_linalg::multithread::{Executor, multithread_tract_scope};
+use tract_onnx::tract_core::tract_linalg::multithread::{Executor, multithread_tract_scope};
 
 use super::memory::Layout;
 
