@@ -13,7 +13,7 @@ fn networks(criterion: &mut Criterion) {
     let bundles = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles");
     let all = Isa::available().into_iter().map(Kernels::Integer).chain([Kernels::Tract]);
     let all: Vec<Kernels> = all.collect();
-    for (bundle, channels, size) in [("vertebrae", 1, [320, 320]), ("modic", 6, [256, 160])] {
+    for (bundle, channels, size) in [("vertebrae", 3, [320, 320]), ("modic", 6, [256, 160])] {
         let onnx = std::fs::read(bundles.join(bundle).join("network.onnx"))
             .expect("the bundles lie in the source tree");
         let slice = Array3::zeros((channels, size[0], size[1]));

@@ -11,7 +11,7 @@
 //! use ndarray::Array3;
 //! # fn main() -> Result<(), modic_models::BundleError> {
 //! let mut vertebrae = modic_models::Bundle::shipped(modic_models::Shipped::Vertebrae, &Default::default())?;
-//! let slice = Array3::zeros((1, 100, 90)); // channels, rows, columns: any size, it is padded
+//! let slice = Array3::zeros((3, 100, 90)); // channels, rows, columns: any size, it is padded
 //! let logits = vertebrae.run(slice.view())?;
 //! assert_eq!(logits.dim(), (vertebrae.manifest().output.classes.len(), 100, 90));
 //! # Ok(())

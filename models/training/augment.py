@@ -65,7 +65,7 @@ def remap_classes(rng: np.random.Generator, image: np.ndarray, label: np.ndarray
         inside = label == cls
         if inside.sum() < 20:
             continue
-        soft = gaussian_filter(inside.astype(np.float32), 0.6)
+        soft = gaussian_filter(inside.astype(np.float32), 0.6, axes=(-2, -1))
         mean = image[inside].mean()
         texture = rng.uniform(-0.4, 0.6) * (image - mean) * min(1.0, marrow / (mean + 1e-3))
         out = out * (1 - soft) + soft * (level * marrow + texture)
@@ -89,7 +89,7 @@ def recontrast(rng: np.random.Generator, image: np.ndarray, label: np.ndarray) -
             continue
         if cls == DISC and 0.85 < level / bone < 1.15:  # a disc that can't be told from bone teaches nothing
             level *= 0.7
-        soft = gaussian_filter(inside.astype(np.float32), 0.6)
+        soft = gaussian_filter(inside.astype(np.float32), 0.6, axes=(-2, -1))
         texture = rng.uniform(0.2, 1.2) * (image - np.median(image[inside]))
         out = out * (1 - soft) + soft * (level * marrow + texture)
     return np.maximum(out, 0)
@@ -124,11 +124,11 @@ def degrade(rng: np.random.Generator, image: np.ndarray, low_field: float = 0.0)
     top = np.percentile(image, 99.5) + 1e-6
     image = np.clip(image / top, 0, 2) ** np.exp(rng.normal(0, 0.25))
     if rng.random() < 0.4:
-        image = gaussian_filter(image, rng.uniform(0.3, 1.1))
+        image = gaussian_filter(image, rng.uniform(0.3, 1.1), axes=(-2, -1))
     if rng.random() < 0.25:
         factor = rng.uniform(1.2, 2.0)
-        small = zoom(image, 1 / factor, order=1)
-        image = zoom(small, (image.shape[0] / small.shape[0], image.shape[1] / small.shape[1]), order=1)
+        small = zoom(image, [1] * (image.ndim - 2) + [1 / factor] * 2, order=1)
+        image = zoom(small, [a / b for a, b in zip(image.shape, small.shape)], order=1)
     if rng.random() < 0.6:
         noise = rng.uniform(0.06, 0.13) if rng.random() < low_field else rng.uniform(0.005, 0.06)
         image = np.hypot(image + rng.normal(0, noise, image.shape), rng.normal(0, noise, image.shape))

@@ -33,8 +33,8 @@ def vertebrae_figures(run: Network, found: list[vertebrae.Sample]) -> dict[str, 
 
 def guess_and_truth(run: Network, s: vertebrae.Sample) -> tuple[np.ndarray, np.ndarray]:
     """Classes of a whole slice at 1 mm."""
-    image = preprocess.resample(s.image, s.spacing, vertebrae.PIXEL_MM)
-    guess = run(vertebrae.prepare(s.image, s.spacing)).argmax(0)[: image.shape[0], : image.shape[1]]
+    image = preprocess.resample(s.images[s.index], s.spacing, vertebrae.PIXEL_MM)
+    guess = run(vertebrae.prepare(s.images[s.around()], s.spacing)).argmax(0)[: image.shape[0], : image.shape[1]]
     view = [np.clip((np.arange(m) + 0.5) * vertebrae.PIXEL_MM / p, 0, n - 1).astype(int)
             for m, p, n in zip(image.shape, s.spacing, s.label.shape)]
     return guess, s.label[np.ix_(*view)]
@@ -56,7 +56,9 @@ def level_figures(run: Network, graded: list[dataset.Case]) -> dict[str, float]:
     """On real T1 slices: is S1 seen, and are there as many bodies above it as graded discs?"""
     seen, equal, near = 0, 0, 0
     for case in graded:
-        guess = run(vertebrae.prepare(case.t1.data[len(case.t1.data) // 2], case.t1.spacing)).argmax(0)
+        count = len(case.t1.data)
+        around = case.t1.data[vertebrae.neighbours(count // 2, count)]
+        guess = run(vertebrae.prepare(around, case.t1.spacing)).argmax(0)
         found = levels.find(guess, (vertebrae.PIXEL_MM, vertebrae.PIXEL_MM))
         difference = found.bodies - 1 - len(case.grades) if found else 99
         seen, equal, near = seen + (found is not None), equal + (difference == 0), near + (abs(difference) <= 1)

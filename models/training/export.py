@@ -71,7 +71,7 @@ def export(args: argparse.Namespace) -> Path:
 def inputs_of(task: str, sample: vertebrae.Sample | modic.Sample) -> np.ndarray:
     """A whole slice as the daemon prepares it, `[1, channels, h, w]`."""
     if task == "vertebrae":
-        return vertebrae.prepare(sample.image, sample.spacing)
+        return vertebrae.prepare(sample.images[sample.around()], sample.spacing)
     return preprocess.pad(sample.ratios.astype(np.float32), 16)[None]
 
 
@@ -100,7 +100,7 @@ def golden_input(args: argparse.Namespace) -> np.ndarray:
     phantoms = (c for c in dataset.pairs(args.data) if c.modic is not None)
     if args.task == "vertebrae":
         case, k = next((c, len(c.truth) // 2) for c in phantoms if (c.truth[len(c.truth) // 2] == anatomy.S1).any())
-        whole = vertebrae.prepare(case.t1.data[k], case.t1.spacing)
+        whole = vertebrae.prepare(case.t1.data[vertebrae.neighbours(k, len(case.t1.data))], case.t1.spacing)
         middle = np.argwhere(case.truth[k] == anatomy.S1).mean(0) * case.t1.spacing / vertebrae.PIXEL_MM
     else:
         found = [s for case in islice(phantoms, GOLDEN_PHANTOMS) for s in modic.samples_of(case)]
@@ -160,7 +160,7 @@ def manifest(
         f'sha256 = "{sha256(network)}"',
         f'golden_sha256 = "{sha256(golden)}"',
         "\n[input]",
-        f"channels = {json.dumps(['t1'] if first else modic.CHANNELS)}",
+        f"channels = {json.dumps(vertebrae.CHANNELS if first else modic.CHANNELS)}",
         f"pixel_mm = {vertebrae.PIXEL_MM if first else modic.PIXEL_MM}",
         "size_multiple = 16",
         f'normalisation = "{"local" if first else "marrow"}"',

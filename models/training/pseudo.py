@@ -33,8 +33,8 @@ def probabilities(net: UNet, image: np.ndarray, spacing: tuple[float, float], sc
     for scale in scales:
         pixel = PIXEL_MM * scale
         small = preprocess.local(preprocess.resample(image, spacing, pixel), PIXEL_MM)
-        padded = torch.from_numpy(preprocess.pad(small, 16))[None, None]
-        guess = net(padded).softmax(1)[0, :, : small.shape[0], : small.shape[1]].numpy()
+        alone = torch.from_numpy(preprocess.pad(small, 16))[None, None].expand(-1, net.inputs, -1, -1)
+        guess = net(alone).softmax(1)[0, :, : small.shape[0], : small.shape[1]].numpy()
         total += [back(g, image.shape, spacing, pixel) for g in guess]
     return total / len(scales)
 

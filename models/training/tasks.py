@@ -30,7 +30,7 @@ def load(name: str, args: argparse.Namespace) -> Task:
     held_out = module.held_out_crops(val)
     crops = module.Crops(train, args.seed, module.WEIGHTS)
     if name == "vertebrae":
-        return Task(1, len(anatomy.CLASSES), crops, module.loss, lambda net: module.validate(net, held_out))
+        return Task(len(vertebrae.CHANNELS), len(anatomy.CLASSES), crops, module.loss, lambda net: module.validate(net, held_out))
     return Task(len(modic.CHANNELS), 1, crops, module.loss, lambda net: module.validate(net, held_out, val))
 
 

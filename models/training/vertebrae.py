@@ -1,4 +1,8 @@
-"""Network 1's task: vertebral bodies, S1, discs and canal on one T1 slice."""
+"""Network 1's task: vertebral bodies, S1, discs and canal on T1.
+
+It sees a slice between its two neighbours, and marks the middle one: towards the sides a slice holds body and soft tissue in
+one voxel, and where the body ends is shown only beside the next slice.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +16,41 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from . import anatomy, augment, dataset, preprocess
 
+CHANNELS = ("t1-1", "t1", "t1+1")
 PIXEL_MM = 1.0
 CROP = (224, 160)
 WEIGHTS = {"space": 0.8, "phantom": 1.2, "pseudo": 1.0, "mask": 0.8}
+APART_MM = (2.0, 6.5)  # between neighbours, as in T1 stacks
+ALONE = 0.3  # of crops have no neighbours, as where one slice is all there is
 LEAST_S1_MM = 8.0  # of S1's height within a cut picture; less could be any body
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled slice at its own spacing; `remap` if its contrast is not T1's."""
+    """One labelled slice of a stack, or of a volume, at its own spacing; `remap` if its contrast is not T1's."""
 
     source: str
     patient: str
-    image: np.ndarray
-    label: np.ndarray
+    images: np.ndarray  # [slice, row, column], as are the labels
+    labels: np.ndarray
+    index: int
     spacing: tuple[float, float]
+    slice_mm: float
     remap: bool
+
+    @property
+    def label(self) -> np.ndarray:
+        return self.labels[self.index]
+
+    def around(self, apart_mm: float = np.mean(APART_MM)) -> list[int]:
+        """The indices of the slice before, of the slice itself and of the one after it; in a volume about so far apart."""
+        step = max(1, round(apart_mm / self.slice_mm)) if self.source == "space" else 1
+        return neighbours(self.index, len(self.images), step)
+
+
+def neighbours(index: int, count: int, step: int = 1) -> list[int]:
+    """Of slice `index` with those beside it; at either end of the stack it stands in for its missing neighbour."""
+    return [k if 0 <= k < count else index for k in (index - step, index, index + step)]
 
 
 def samples(split: str, roots: list[Path]) -> list[Sample]:
@@ -37,20 +60,27 @@ def samples(split: str, roots: list[Path]) -> list[Sample]:
         if case.space:
             volume, mask = case.space
             classes = anatomy.classes_of(mask, volume.spacing)
-            found += [Sample("space", case.patient, i, c, volume.spacing, True) for i, c in zip(volume.data, classes)]
-            for k in range(1, len(mask) - 1) if split == "train" else ():
-                thick = volume.data[k - 1 : k + 2].mean(0).astype(np.uint8)
-                label = anatomy.majority(classes[k - 1 : k + 2])
-                found.append(Sample("space", case.patient, thick, label, volume.spacing, True))
+            found += _stack("space", case.patient, volume, volume.data, classes, True)
+            if split == "train" and len(mask) > 2:
+                slabs = [slice(k - 1, k + 2) for k in range(1, len(mask) - 1)]
+                thick = np.stack([volume.data[slab].mean(0).astype(np.uint8) for slab in slabs])
+                labels = np.stack([anatomy.majority(classes[slab]) for slab in slabs])
+                found += _stack("space", case.patient, volume, thick, labels, True)
         if case.paired and case.classes is not None and (split == "train" or case.truth is not None):
             source = "pseudo" if case.truth is None else "mask" if case.modic is None else "phantom"
-            for image, label in zip(case.t1.data, case.classes):
-                found.append(Sample(source, case.patient, _bytes(image), label, case.t1.spacing, False))
+            images = np.stack([_bytes(image) for image in case.t1.data])
+            found += _stack(source, case.patient, case.t1, images, case.classes, False)
     return found
 
 
+def _stack(
+    source: str, patient: str, of: dataset.Volume, images: np.ndarray, labels: np.ndarray, remap: bool
+) -> list[Sample]:
+    return [Sample(source, patient, images, labels, k, of.spacing, of.slice_mm, remap) for k in range(len(images))]
+
+
 class Crops(torch.utils.data.IterableDataset):
-    """Endless augmented crops `(input [1, h, w], label [h, w])`, sources by weight."""
+    """Endless augmented crops `(input [3, h, w], label [h, w])`, sources by weight."""
 
     def __init__(self, found: list[Sample], seed: int, weights: dict[str, float]) -> None:
         self.by_source = {name: [s for s in found if s.source == name] for name in weights}
@@ -73,30 +103,39 @@ def crop(rng: np.random.Generator, sample: Sample) -> tuple[np.ndarray, np.ndarr
     where = np.argwhere((sample.label > 0) & (sample.label != anatomy.IGNORE))
     middle = where.mean(0) if len(where) else np.array(sample.label.shape) / 2
     view = augment.random_view(rng, CROP, PIXEL_MM, tuple(middle * sample.spacing), turned=0.35)
-    image = view.take(sample.image, sample.spacing)
-    label = view.take(sample.label, sample.spacing, nearest=True).round().astype(np.uint8)
-    kind = rng.random()
+    alone = rng.random() < ALONE
+    around = [sample.index] * 3 if alone else sample.around(rng.uniform(*APART_MM))[:: rng.choice((1, -1))]
+    seen, channels = np.unique(around, return_inverse=True)  # a slice that stands in for another has the same noise
+    image = view.take(sample.images[seen], sample.spacing)
+    label = view.take(sample.labels[seen], sample.spacing, nearest=True).round().astype(np.uint8)
+    labelled = (sample.labels[seen] != anatomy.IGNORE).any((1, 2)).all()  # else the contrast alone would tell the middle one
+    kind = rng.random() if labelled else 1.0
     if kind < 0.2:
         image = augment.recontrast(rng, image, label)
     elif kind < (0.85 if sample.remap else 0.3):
         image = augment.remap_classes(rng, image, label)
     image = augment.degrade(rng, image * augment.shade(rng, CROP, 0.35 * rng.random()), low_field=0.15)
-    if rng.random() < 0.3:
-        return shortened(rng, image, label)
-    return preprocess.local(image, PIXEL_MM)[None], label.astype(np.int64)
+    label = label[channels[1]]
+    image, label = shortened(rng, image, label) if rng.random() < 0.3 else (local(image), label.astype(np.int64))
+    return image[channels], label
+
+
+def local(images: np.ndarray) -> np.ndarray:
+    """`preprocess.local` of every slice."""
+    return np.stack([preprocess.local(one, PIXEL_MM) for one in images])
 
 
 def shortened(rng: np.random.Generator, image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A crop whose picture ends early, as the daemon would give it: zeros beyond, nothing to be seen there."""
     keep = augment.cut(rng, label, PIXEL_MM)
     seen = np.zeros(image.shape, np.float32)
-    seen[keep] = preprocess.local(image[keep], PIXEL_MM)
+    seen[:, *keep] = local(image[:, *keep])
     truth = np.zeros(label.shape, np.int64)
     truth[keep] = label[keep]
     sacrum = np.flatnonzero((truth == anatomy.S1).any(1))
     if len(sacrum) and (keep[0].stop - sacrum[0]) * PIXEL_MM < LEAST_S1_MM:
         truth[truth == anatomy.S1] = anatomy.IGNORE
-    return seen[None], truth
+    return seen, truth
 
 
 def loss(logits: Tensor, label: Tensor) -> Tensor:
@@ -111,9 +150,9 @@ def loss(logits: Tensor, label: Tensor) -> Tensor:
     return entropy + 1 - dice[1:].mean()
 
 
-def prepare(image: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
-    """A whole slice as the daemon gives it to the network: `[1, 1, h, w]`."""
-    return preprocess.pad(preprocess.local(preprocess.resample(image, spacing, PIXEL_MM), PIXEL_MM), 16)[None, None]
+def prepare(images: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
+    """Whole slices in the order of `CHANNELS` as the daemon gives them to the network: `[1, 3, h, w]`."""
+    return preprocess.pad(local(np.stack([preprocess.resample(one, spacing, PIXEL_MM) for one in images])), 16)[None]
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from . import modic, onnx_file
+from . import onnx_file
 from .network import UNet
 from .quantized import QuantizedUNet
 
@@ -28,14 +28,14 @@ def load(checkpoint: Path) -> UNet:
 def begin(net: UNet, earlier: Path, inputs: Tensor) -> None:
     """Gives `net` the weights of a checkpoint or of a bundle's `network.onnx`.
 
-    One that saw each slice alone (network 2 before 0.3.0) goes on seeing that slice: its
+    One that saw each slice alone (network 1 before 0.3.0, network 2 too) goes on seeing that slice: its
     neighbours' weights begin at 0.
     """
     state = load(earlier).state_dict()
     wanted = net.state_dict()[FIRST]
-    if state[FIRST].shape[1] == len(modic.MIDDLE) < wanted.shape[1]:
+    if wanted.shape[1] == 3 * state[FIRST].shape[1]:
         wide = torch.zeros_like(wanted)
-        wide[:, list(modic.MIDDLE)] = state[FIRST]
+        wide[:, 1::3] = state[FIRST]
         state[FIRST] = wide
     # A quantized network finds its ranges by itself, and leaves BatchNorm folded.
     quantized = isinstance(net, QuantizedUNet)

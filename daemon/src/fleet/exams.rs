@@ -137,7 +137,7 @@ fn finding(random: &mut Pcg64, number: usize, endplate: Endplate, config: &Confi
     let kinds = ModicType::ALL.into_iter().choose_multiple(random, 2);
     let voxels = random.random_range(20..600);
     let mostly = random.random_range(0.5..1.0);
-    let voxels = (0..voxels).map(|_| kinds[usize::from(!random.random_bool(mostly))]);
+    let voxels = (0..voxels).map(|_| (kinds[usize::from(!random.random_bool(mostly))], 1.0));
     let composition = Composition::of(voxels);
     let height_percent = random.random_range(5.0..80.0f32);
     Finding {

@@ -30,7 +30,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            typing_version: "8".to_owned(),
+            typing_version: "9".to_owned(),
             low_below: 0.85,
             high_above: 1.15,
             mixed_from_percent: 20.0,

@@ -12,7 +12,7 @@ use super::signals::Signals;
 use super::split::split;
 use super::typing::{Sample, Signal, T1, T2, type_voxels};
 use super::{Composition, Config, Spine, Vertebra};
-use crate::domain::{Endplate, EndplateSide, Grid, Level, ModicType};
+use crate::domain::{Endplate, EndplateSide, Grid, Level};
 use crate::mask;
 use crate::segment::Segmentation;
 
@@ -46,7 +46,7 @@ pub struct Finding {
     /// `1`, `2`, `3`, mixed as `1-2` (mostly 1), or `indeterminate`.
     #[serde(rename = "type")]
     pub pattern: String,
-    /// Shares by voxel type, %.
+    /// How much of it each type has, %.
     pub composition_percent: Composition,
     /// Volume, mm³.
     pub volume_mm3: f32,
@@ -107,8 +107,10 @@ pub(super) type Place = (usize, usize, usize);
 /// One voxel of a candidate with all that is asked of it.
 pub(super) struct Voxel {
     pub(super) at: Place,
-    /// T1 and T2 as shares of normal marrow.
+    /// T1 and T2 as shares of normal marrow, quieted.
     pub(super) signal: Signal,
+    /// The same as measured; on the body's rim quieted all the same.
+    pub(super) own_signal: Signal,
     /// Distance to the superior and to the inferior endplate, mm.
     pub(super) distance: [Option<f64>; 2],
     pub(super) probability: f32,
@@ -160,11 +162,12 @@ pub(super) fn find(
     for (at, candidate) in candidates.indexed_iter().filter(|(_, c)| **c != 0) {
         let label = spine.labels[at];
         let Some(vertebra) = spine.vertebrae.iter().find(|v| v.label == label) else { continue };
-        let signal = signals.at(at);
+        let shifted = |signal: Signal| std::array::from_fn(|k| signal[k] * shift.signal[k]);
         let (_, voxels) = by_candidate.entry(*candidate).or_insert((vertebra, Vec::new()));
         voxels.push(Voxel {
             at,
-            signal: std::array::from_fn(|k| signal[k] * shift.signal[k]),
+            signal: shifted(signals.quieted(at)),
+            own_signal: shifted(signals.own(at)),
             probability: shift.probability(segmentation.modic_probability[at]),
             distance: SIDES.map(|side| distance_to(side, at, vertebra, &spine.labels, grid)),
         });
@@ -238,11 +241,11 @@ impl Found {
                 });
                 continue;
             };
-            let kinds = type_voxels(&samples(&voxels), config);
+            let (kinds, composition) = type_voxels(&samples(&voxels), config);
             for (voxel, kind) in voxels.iter().zip(&kinds) {
                 self.map[voxel.at] = kind.voxel_value();
             }
-            let finding = finding(&voxels, &kinds, side, vertebra, grid, config);
+            let finding = finding(&voxels, composition, side, vertebra, grid, config);
             self.findings.push((finding, voxels.iter().map(|voxel| voxel.at).collect()));
         }
     }
@@ -262,22 +265,21 @@ fn samples(voxels: &[Voxel]) -> Vec<Sample> {
                 (s, r, c + 1),
             ];
             let is_inside = neighbours.iter().all(|n| places.contains(n));
-            Sample { signal: v.signal, probability: v.probability, is_inside }
+            Sample { signal: v.signal, own: v.own_signal, probability: v.probability, is_inside }
         })
         .collect()
 }
 
-/// Measures one finding; `voxels` is not empty, `kinds` holds each one's type.
+/// Measures one finding; `voxels` is not empty.
 fn finding(
     voxels: &[Voxel],
-    kinds: &[ModicType],
+    composition: Composition,
     side: EndplateSide,
     vertebra: &Vertebra,
     grid: &Grid,
     config: &Config,
 ) -> Finding {
     let endplate = Endplate { level: vertebra.level, side };
-    let composition = Composition::of(kinds.iter().copied());
     let index = usize::from(side == EndplateSide::Inferior);
     let mut depths: Vec<f64> = voxels.iter().filter_map(|v| v.distance[index]).collect();
     depths.sort_by(f64::total_cmp);

@@ -3,11 +3,12 @@
 use ndarray::{Array3, ArrayView3, Zip};
 
 use super::QualityFlag;
+use super::merged::divide_merged;
 use crate::domain::{Grid, Level};
 use crate::mask;
 use crate::segment::{Segmentation, anatomy};
 
-type Vec3 = [f64; 3];
+pub(super) type Vec3 = [f64; 3];
 
 /// Bodies are parted where they are joined by a bridge narrower than twice this, mm.
 const PART_MM: f64 = 3.0;
@@ -23,8 +24,6 @@ const MAX_STEP_MM: f64 = 70.0;
 const SAME_LEVEL_FACTOR: f64 = 0.4;
 /// A distance of neighbours above this multiple of the median one hides a body between them.
 const GAP_FACTOR: f64 = 1.6;
-/// A height above this multiple of the median one is two bodies.
-const MERGED_FACTOR: f64 = 1.6;
 /// A disc's voxels tell its tilt when it is this much longer than high.
 const DISC_ELONGATION: f64 = 1.6;
 
@@ -83,11 +82,12 @@ pub struct Spine {
     pub confidence: f32,
 }
 
-struct Body {
-    label: u16,
-    voxels: usize,
-    centre: Vec3,
-    is_s1: bool,
+/// A part of the mask that may be a vertebra.
+pub(super) struct Body {
+    pub label: u16,
+    pub voxels: usize,
+    pub centre: Vec3,
+    pub is_s1: bool,
 }
 
 impl Spine {
@@ -108,8 +108,8 @@ impl Spine {
         }
         bodies.sort_by(|a, b| b.centre[1].total_cmp(&a.centre[1]));
         let mut bodies = without_sacral_remains(bodies);
-        drop_beside(&mut bodies);
         drop_off_line(&mut bodies);
+        drop_beside(&mut bodies);
 
         let s1_seen = bodies.first().is_some_and(|b| b.is_s1);
         let levels = name(&bodies, s1_seen, &mut quality);
@@ -228,7 +228,7 @@ fn part_bodies(anatomy: ArrayView3<u8>, grid: &Grid) -> Array3<u16> {
 }
 
 /// Centre of each labelled body that is large enough to be one.
-fn measure(labels: &Array3<u16>, anatomy: ArrayView3<u8>, grid: &Grid) -> Vec<Body> {
+pub(super) fn measure(labels: &Array3<u16>, anatomy: ArrayView3<u8>, grid: &Grid) -> Vec<Body> {
     let largest = usize::from(labels.iter().copied().max().unwrap_or(0));
     let mut sums = vec![([0.0; 3], 0usize, 0usize); largest + 1];
     let mut areas = vec![vec![0usize; grid.shape[0]]; largest + 1];
@@ -254,35 +254,6 @@ fn measure(labels: &Array3<u16>, anatomy: ArrayView3<u8>, grid: &Grid) -> Vec<Bo
             Body { label: l as u16, voxels: count, centre, is_s1: 2 * s1 > count }
         })
         .collect()
-}
-
-/// Divides bodies much higher than the median at their middle. True if any was.
-fn divide_merged(labels: &mut Array3<u16>, bodies: &[Body], grid: &Grid) -> bool {
-    let mut heights = Vec::new();
-    for body in bodies {
-        let rows: Vec<f64> = labels
-            .indexed_iter()
-            .filter(|(_, l)| **l == body.label)
-            .map(|(at, _)| position(at, grid)[1])
-            .collect();
-        heights.push(spread(rows, 0.05, 0.95));
-    }
-    let typical = median(heights.clone());
-    let mut next = labels.iter().copied().max().unwrap_or(0);
-    let mut divided = false;
-    for (body, height) in bodies.iter().zip(heights) {
-        if body.is_s1 || bodies.len() < 3 || height < MERGED_FACTOR * typical {
-            continue;
-        }
-        next += 1;
-        divided = true;
-        for (at, label) in labels.indexed_iter_mut() {
-            if *label == body.label && position(at, grid)[1] < body.centre[1] {
-                *label = next;
-            }
-        }
-    }
-    divided
 }
 
 /// Of the parts called S1 keeps the largest, if it lies at the spine's lower end, and drops whatever lies
@@ -318,7 +289,7 @@ fn drop_beside(bodies: &mut Vec<Body>) {
     }
 }
 
-/// Drops parts far from the line through their neighbours: posterior elements, vessels.
+/// Drops parts far from the line through their neighbours, the smallest first: posterior elements, vessels.
 fn drop_off_line(bodies: &mut Vec<Body>) {
     while bodies.len() >= 4 {
         let off = |i: usize| {
@@ -333,10 +304,10 @@ fn drop_off_line(bodies: &mut Vec<Body>) {
             let along = dot(d, direction);
             norm(std::array::from_fn(|k| d[k] - along * direction[k]))
         };
-        // S1 lies off the line by nature: the lumbosacral angle.
-        let worst = (1..bodies.len()).max_by(|a, b| off(*a).total_cmp(&off(*b)));
-        match worst.filter(|w| off(*w) > MAX_OFF_LINE_MM) {
-            Some(worst) => drop(bodies.remove(worst)),
+        // S1 lies off the line by nature: the lumbosacral angle. Between two parts that are no bodies a body is as far off.
+        let far = (1..bodies.len()).filter(|i| off(*i) > MAX_OFF_LINE_MM);
+        match far.min_by_key(|i| bodies[*i].voxels) {
+            Some(smallest) => drop(bodies.remove(smallest)),
             None => break,
         }
     }
@@ -415,7 +386,7 @@ pub(super) fn position(at: (usize, usize, usize), grid: &Grid) -> Vec3 {
     std::array::from_fn(|k| index[k] as f64 * grid.spacing[k])
 }
 
-fn minus(a: Vec3, b: Vec3) -> Vec3 {
+pub(super) fn minus(a: Vec3, b: Vec3) -> Vec3 {
     std::array::from_fn(|k| a[k] - b[k])
 }
 
@@ -427,12 +398,12 @@ fn norm(a: Vec3) -> f64 {
     dot(a, a).sqrt()
 }
 
-fn unit(a: Vec3) -> Vec3 {
+pub(super) fn unit(a: Vec3) -> Vec3 {
     let length = norm(a).max(1e-9);
     a.map(|x| x / length)
 }
 
-fn median(values: Vec<f64>) -> f64 {
+pub(super) fn median(values: Vec<f64>) -> f64 {
     quantile(values, 0.5)
 }
 
@@ -451,6 +422,25 @@ fn quantile(mut values: Vec<f64>, q: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_far_from_the_spine_take_no_body_with_them() {
+        let body = |label, voxels, centre| Body { label, voxels, centre, is_s1: label == 1 };
+        let mut bodies = vec![
+            body(1, 900, [0.0, 235.0, 171.0]),
+            body(2, 900, [0.0, 208.0, 160.0]),
+            body(3, 90, [20.0, 191.0, 49.0]),
+            body(4, 880, [0.0, 174.0, 154.0]),
+            body(5, 500, [20.0, 156.0, 48.0]),
+            body(6, 860, [0.0, 143.0, 153.0]),
+            body(7, 840, [0.0, 112.0, 157.0]),
+            body(8, 80, [20.0, 107.0, 61.0]),
+            body(9, 800, [0.0, 84.0, 164.0]),
+            body(10, 300, [0.0, 56.0, 174.0]),
+        ];
+        drop_off_line(&mut bodies);
+        assert_eq!(bodies.iter().map(|b| b.label).collect::<Vec<_>>(), [1, 2, 4, 6, 7, 9, 10]);
+    }
 
     #[test]
     fn a_part_beside_a_body_is_no_level_of_its_own() {

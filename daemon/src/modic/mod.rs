@@ -9,6 +9,7 @@ mod dark_marrow;
 mod endplates;
 mod findings;
 mod levels;
+mod merged;
 mod signals;
 mod split;
 mod typing;

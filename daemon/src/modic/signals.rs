@@ -1,4 +1,4 @@
-//! The signals that are typed: a candidate's own, quieted, without its dark rim.
+//! The signals that are typed: a candidate's own and quieted ones, without its dark rim.
 
 use ndarray::{Array3, Zip};
 
@@ -17,8 +17,8 @@ const SMOOTH_MM: f64 = 0.7;
 /// Reach where a rim voxel's inner neighbours are looked for, mm.
 const WIDE_MM: f64 = 2.0;
 
-/// T1 and T2 ratios at the candidates, each the mean over the candidates' inner voxels nearby: noise is
-/// quieted and the dark rim of cortex doesn't pass for sclerosis.
+/// T1 and T2 ratios at the candidates: noise is quieted by the mean over the candidates' inner voxels nearby, and the dark
+/// rim of cortex doesn't pass for sclerosis.
 pub(super) struct Signals<'a> {
     ratios: [&'a Array3<f32>; 2],
     /// The candidates without their rim.
@@ -42,8 +42,13 @@ impl<'a> Signals<'a> {
         Signals { ratios: [&t1_ratio.data, &t2_ratio.data], inner, reaches }
     }
 
-    /// Those of one voxel of a candidate.
-    pub(super) fn at(&self, place: Place) -> Signal {
+    /// What a voxel of a candidate itself has, where cortex is not mixed into it.
+    pub(super) fn own(&self, place: Place) -> Signal {
+        if self.inner[place] { self.ratios.map(|ratio| ratio[place]) } else { self.quieted(place) }
+    }
+
+    /// The mean around a voxel of a candidate.
+    pub(super) fn quieted(&self, place: Place) -> Signal {
         self.ratios.map(|ratio| {
             let mut means = self.reaches.iter().filter_map(|reach| self.mean(ratio, place, *reach));
             means.next().unwrap_or(ratio[place])

@@ -73,6 +73,7 @@ mod tests {
             .map(|r| Voxel {
                 at: (0, r, 0),
                 signal: signal(r),
+                own_signal: signal(r),
                 distance: [Some(r as f64 + 1.0), Some(20.0 - r as f64)],
                 probability: 1.0,
             })

@@ -126,20 +126,25 @@ impl Segmenter {
         Ok(Segmentation { anatomy, t2, moved_mm, t1_ratio, t2_ratio, modic_probability, threshold })
     }
 
-    /// Network 1 over every slice.
+    /// Network 1 over every slice, which it sees between its neighbours as network 2 does.
     fn anatomy(&mut self, t1: &Volume, on_slice: OnSlice) -> Result<Array3<u8>, SegmentError> {
         let pixel = self.vertebrae.manifest().input.pixel_mm;
         let spacing = [t1.grid.spacing[1], t1.grid.spacing[2]];
         let (_, rows, columns) = t1.data.dim();
         let view = View::whole((rows, columns), spacing, pixel);
         let mut classes = Array3::zeros(t1.data.dim());
-        for (slice, mut classes) in t1.data.outer_iter().zip(classes.outer_iter_mut()) {
-            let square = view.take(slice, spacing);
-            let input = normalise::local(square.view(), pixel).insert_axis(Axis(0));
+        let mut shown = Window::new(t1.data.len_of(Axis(0)));
+        for (index, mut classes) in classes.outer_iter_mut().enumerate() {
+            let channels = shown.around(index, |k| {
+                let square = view.take(t1.data.index_axis(Axis(0), k), spacing);
+                normalise::local(square.view(), pixel)
+            });
+            let input =
+                stack(Axis(0), &channels.map(|slice| slice.view())).expect("all are of one view");
             let logits = self.vertebrae.run(input.view())?;
-            let mut best = Array2::from_elem(slice.dim(), f32::NEG_INFINITY);
+            let mut best = Array2::from_elem((rows, columns), f32::NEG_INFINITY);
             for (class, probability) in (0u8..).zip(softmax(logits).outer_iter()) {
-                let map = view.give_back(probability, slice.dim(), spacing, 0.0);
+                let map = view.give_back(probability, (rows, columns), spacing, 0.0);
                 Zip::from(&mut classes).and(&mut best).and(&map).for_each(|at, best, p| {
                     if p > best {
                         (*at, *best) = (class, *p);
@@ -155,9 +160,6 @@ impl Segmenter {
 
     /// Network 2 over every slice, on the part of it where vertebral bodies are; `signals` are T1 and T2, divided by their
     /// fields as each slice comes.
-    ///
-    /// It sees each slice between its neighbours; at the ends of the stack, and where there's one slice, the
-    /// slice itself stands in for a missing one.
     fn changes(
         &mut self,
         signals: [&Volume; 2],
@@ -168,39 +170,30 @@ impl Segmenter {
         let pixel = self.modic.manifest().input.pixel_mm;
         let spacing = [signals[0].grid.spacing[1], signals[0].grid.spacing[2]];
         let turn = turn_deg(bodies, spacing);
-        let last = bodies.len_of(Axis(0)) - 1;
         let is_seen: Vec<bool> = bodies.outer_iter().map(|one| one.iter().any(|b| *b)).collect();
         // Sums of logits until every view has answered.
         let mut probability = Array3::zeros(bodies.dim());
         for degrees in VIEWS_DEG {
             let view = View::around(bodies, spacing, turn + degrees, MARGIN_MM, pixel);
-            // T1 and T2 of the slices that are still wanted.
-            let mut shown: Vec<Option<[Array2<f32>; 2]>> = vec![None; last + 1];
+            let mut shown = Window::new(bodies.len_of(Axis(0)));
             for (index, mut sum) in probability.outer_iter_mut().enumerate() {
                 if on_slice().is_break() {
                     return Err(SegmentError::BrokenOff);
                 }
-                if let Some(passed) = index.checked_sub(2) {
-                    shown[passed] = None;
-                }
                 if !is_seen[index] {
                     continue;
                 }
-                let around = [index.saturating_sub(1), index, (index + 1).min(last)];
-                for k in around {
-                    shown[k].get_or_insert_with(|| {
-                        [0, 1].map(|of| {
-                            let ratio = fields[of].ratio_of_slice(signals[of], k);
-                            view.take(ratio.view(), spacing)
-                        })
-                    });
-                }
+                let around = shown.around(index, |k| {
+                    [0, 1].map(|of| {
+                        let ratio = fields[of].ratio_of_slice(signals[of], k);
+                        view.take(ratio.view(), spacing)
+                    })
+                });
                 let channels: Vec<_> = [0, 1]
                     .into_iter()
-                    .flat_map(|of| around.map(|k| &shown[k].as_ref().expect("taken above")[of]))
-                    .map(|slice| slice.view())
+                    .flat_map(|of| around.map(|slice| slice[of].view()))
                     .collect();
-                let input = stack(Axis(0), &channels).expect("all channels are of one view");
+                let input = stack(Axis(0), &channels).expect("all are of one view");
                 let logits = self.modic.run(input.view())?;
                 let logits = logits.index_axis(Axis(0), 0);
                 sum += &view.give_back(logits, sum.dim(), spacing, f32::NEG_INFINITY);
@@ -210,6 +203,29 @@ impl Segmenter {
             slice.mapv_inplace(|sum| 1.0 / (1.0 + (-sum / VIEWS_DEG.len() as f32).exp()));
         }
         Ok(probability)
+    }
+}
+
+/// Slices of a stack that is gone through, each made once and kept while a network still sees it beside another.
+struct Window<T> {
+    slices: Vec<Option<T>>,
+}
+
+impl<T> Window<T> {
+    fn new(count: usize) -> Window<T> {
+        Window { slices: std::iter::repeat_with(|| None).take(count).collect() }
+    }
+
+    /// The slice `index` between its neighbours; at the ends of the stack, and where there's one slice, the slice itself
+    /// stands in for a missing one. `index` never falls from call to call.
+    fn around(&mut self, index: usize, make: impl Fn(usize) -> T) -> [&T; 3] {
+        let last = self.slices.len() - 1;
+        let around = [index.saturating_sub(1), index, (index + 1).min(last)];
+        self.slices[..around[0]].fill_with(|| None);
+        for k in around {
+            self.slices[k].get_or_insert_with(|| make(k));
+        }
+        around.map(|k| self.slices[k].as_ref().expect("made above"))
     }
 }
 
@@ -272,7 +288,8 @@ fn softmax(mut logits: Array3<f32>) -> Array3<f32> {
 pub fn check_contract(which: Shipped, manifest: &Manifest) -> Result<(), BundleError> {
     let (channels, classes, normalisation): (&[&str], &[&str], _) = match which {
         Shipped::Vertebrae => {
-            (&["t1"], &["background", "vertebra", "s1", "disc", "canal"], Normalisation::Local)
+            let channels = &["t1-1", "t1", "t1+1"];
+            (channels, &["background", "vertebra", "s1", "disc", "canal"], Normalisation::Local)
         }
         Shipped::Modic => {
             let channels = &["t1-1", "t1", "t1+1", "t2-1", "t2", "t2+1"];

@@ -144,9 +144,11 @@ fn every_step_of_the_shipped_networks_is_within_one_of_tracts() {
 
 #[test]
 fn only_kernels_of_our_own_take_the_network_out_of_tracts_hands() {
+    let (onnx, golden) = NETWORKS[0];
+    let channels = GoldenCase::parse(golden).unwrap().input.dim().0;
     for (kernels, integer) in [(Kernels::Integer(Isa::best()), true), (Kernels::Tract, false)] {
         let runtime = Runtime::new(kernels, 1).unwrap();
-        let mut network = Network::parse(NETWORKS[0].0, 1, 16, &runtime).unwrap();
+        let mut network = Network::parse(onnx, channels, 16, &runtime).unwrap();
         let explained = network.explain([32, 48], 3).unwrap();
         let known = explained.iter().filter(|operator| operator.macs > 0).count();
         assert_eq!(known > 20, integer);
