@@ -42,7 +42,7 @@ impl<'a> Signals<'a> {
         Signals { ratios: [&t1_ratio.data, &t2_ratio.data], inner, reaches }
     }
 
-    /// What a voxel of a candidate itself has, where cortex is not mixed into it.
+    /// What a voxel of a candidate itself has, where no cortex is mixed into it.
     pub(super) fn own(&self, place: Place) -> Signal {
         if self.inner[place] { self.ratios.map(|ratio| ratio[place]) } else { self.quieted(place) }
     }

@@ -32,9 +32,9 @@ pub(super) const T2: usize = 1;
 /// One voxel of a finding, as its type is asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Sample {
-    /// Quieted, which tells what types there are and where.
+    /// Quieted.
     pub signal: Signal,
-    /// Its own, which tells how much it holds of two types.
+    /// As measured.
     pub own: Signal,
     /// The network's probability that it is changed.
     pub probability: f32,
@@ -96,21 +96,20 @@ enum Types {
     Two([Part; 2]),
 }
 
-/// Divides a finding between two types by linear unmixing. How much of either a voxel holds is told by where its own signal lies
-/// between the means of the two parts. On the map it has the type that its quieted signal lies nearer to, so that noise makes
-/// no speckles.
+/// Divides a finding between two types by linear unmixing: how much of either a voxel holds is told by where its signal lies
+/// between the means of the two parts. Those are means of the voxels' own signals, since what quiets noise blurs the parts.
 fn divide(voxels: &[Sample], [first, second]: &[Part; 2]) -> (Vec<ModicType>, Composition) {
     let way: Signal = std::array::from_fn(|k| second.mean[k] - first.mean[k]);
     let length = way.map(|x| x * x).iter().sum::<f32>();
-    let share_of_second = |signal: Signal| {
-        let along: f32 = (0..2).map(|k| way[k] * (signal[k] - first.mean[k])).sum();
+    let share_of_second = |voxel: &Sample| {
+        let along: f32 = (0..2).map(|k| way[k] * (voxel.signal[k] - first.mean[k])).sum();
         (along / length).clamp(0.0, 1.0)
     };
-    let is_first = |voxel: &Sample| share_of_second(voxel.signal) <= 0.5;
-    let kinds = voxels.iter().map(|v| if is_first(v) { first.kind } else { second.kind });
-    let amounts = voxels.iter().flat_map(|voxel| {
-        let of_second = voxel.weight() * f64::from(share_of_second(voxel.own));
-        [(first.kind, voxel.weight() - of_second), (second.kind, of_second)]
+    let shares: Vec<f32> = voxels.iter().map(share_of_second).collect();
+    let kinds = shares.iter().map(|share| if *share <= 0.5 { first.kind } else { second.kind });
+    let amounts = shares.iter().flat_map(|share| {
+        let of_second = f64::from(*share);
+        [(first.kind, 1.0 - of_second), (second.kind, of_second)]
     });
     (kinds.collect(), Composition::of(amounts))
 }
@@ -208,8 +207,7 @@ fn parts(voxels: impl Iterator<Item = (ModicType, Signal, f64)>) -> [Part; 3] {
 /// With less than this of it typed by rule a finding has no type, %.
 const MIN_TYPED_PERCENT: f32 = 10.0;
 
-/// How much of a finding each type has, %; sums to 100. Of a mixed one a voxel counts by the square of its probability, and
-/// where the types meet for both.
+/// How much of a finding each type has, %; sums to 100. Of a mixed one a voxel in which both types meet counts for both.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Composition {
     /// Oedema, %.
@@ -330,16 +328,17 @@ mod tests {
         assert!((composition.type_1 + composition.type_2 - 100.0).abs() < 1e-3);
     }
 
-    /// What quiets noise blurs small parts: a voxel's own signal tells how much it holds of which.
+    /// What quiets noise blurs small parts: their own signals tell how far a part is from the other.
     #[test]
-    fn own_signals_divide_what_quieted_ones_show_to_be_mixed() {
+    fn own_signals_tell_what_two_parts_are_like() {
         let mut voxels = voxels(&[([0.8, 1.4], 6), ([1.07, 1.4], 4), ([1.3, 1.4], 10)]);
         for (voxels, t1) in voxels.chunks_mut(10).zip([0.6, 1.4]) {
             voxels.iter_mut().for_each(|v| v.own = [t1, 1.4]);
         }
         let (kinds, composition) = type_voxels(&voxels, &Config::default());
         assert_eq!(kinds, [vec![ModicType::Type1; 6], vec![ModicType::Type2; 14]].concat());
-        assert!((composition.type_2 - 50.0).abs() < 0.01, "{composition:?}");
+        let fat = 100.0 * (6.0 * 0.2 + 4.0 * 0.47 + 10.0 * 0.7) / (0.8 * 20.0);
+        assert!((composition.type_2 - fat).abs() < 0.01, "{composition:?}");
         // Where no own signal is nearest to one of them, the finding has the type that most have by rule.
         voxels.iter_mut().for_each(|v| v.own = [1.6, 1.4]);
         let (kinds, _) = type_voxels(&voxels, &Config::default());
