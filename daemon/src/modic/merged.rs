@@ -98,7 +98,8 @@ impl Profile {
     /// The steps that begin a new body, for bodies of about this height.
     fn cuts(&self, typical_mm: f64) -> Vec<usize> {
         let least = (LEAST_SHARE * typical_mm / STEP_MM) as usize;
-        let (mut cuts, mut open) = (Vec::new(), vec![0..self.areas.len()]);
+        let whole = 0..self.areas.len();
+        let (mut cuts, mut open) = (Vec::new(), vec![whole]);
         while let Some(part) = open.pop() {
             let middle = part.start.midpoint(part.end);
             let cut = (part.start + least..part.end.saturating_sub(least))
