@@ -163,11 +163,12 @@ pub(super) fn find(
         let label = spine.labels[at];
         let Some(vertebra) = spine.vertebrae.iter().find(|v| v.label == label) else { continue };
         let shifted = |signal: Signal| std::array::from_fn(|k| signal[k] * shift.signal[k]);
+        let quieted = signals.quieted(at);
         let (_, voxels) = by_candidate.entry(*candidate).or_insert((vertebra, Vec::new()));
         voxels.push(Voxel {
             at,
-            signal: shifted(signals.quieted(at)),
-            own_signal: shifted(signals.own(at)),
+            signal: shifted(quieted),
+            own_signal: shifted(signals.own(at).unwrap_or(quieted)),
             probability: shift.probability(segmentation.modic_probability[at]),
             distance: SIDES.map(|side| distance_to(side, at, vertebra, &spine.labels, grid)),
         });

@@ -108,6 +108,7 @@ impl Spine {
         }
         bodies.sort_by(|a, b| b.centre[1].total_cmp(&a.centre[1]));
         let mut bodies = without_sacral_remains(bodies);
+        // In this order: parts far off would set the measure for what lies beside what.
         drop_off_line(&mut bodies);
         drop_beside(&mut bodies);
 

@@ -33,7 +33,10 @@ pub(super) fn divide_merged(labels: &mut Array3<u16>, bodies: &[Body], grid: &Gr
     let mut divided = false;
     for (body, profile) in bodies.into_iter().zip(profiles) {
         let cuts = if body.is_s1 { Vec::new() } else { profile.cuts(typical) };
-        divided |= !cuts.is_empty();
+        if cuts.is_empty() {
+            continue;
+        }
+        divided = true;
         let largest = labels.iter().copied().max().unwrap_or(0);
         for (at, label) in labels.indexed_iter_mut().filter(|(_, label)| **label == body.label) {
             let step = profile.step(position(at, grid));

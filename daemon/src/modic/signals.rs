@@ -42,9 +42,9 @@ impl<'a> Signals<'a> {
         Signals { ratios: [&t1_ratio.data, &t2_ratio.data], inner, reaches }
     }
 
-    /// What a voxel of a candidate itself has, where no cortex is mixed into it.
-    pub(super) fn own(&self, place: Place) -> Signal {
-        if self.inner[place] { self.ratios.map(|ratio| ratio[place]) } else { self.quieted(place) }
+    /// What a voxel of a candidate itself has; none on the rim, where cortex is mixed into it.
+    pub(super) fn own(&self, place: Place) -> Option<Signal> {
+        self.inner[place].then(|| self.ratios.map(|ratio| ratio[place]))
     }
 
     /// The mean around a voxel of a candidate.
