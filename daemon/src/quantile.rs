@@ -5,6 +5,13 @@ pub(crate) fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
     sorted.get((sorted.len().checked_sub(1)? as f64 * q).round() as usize).copied()
 }
 
+/// The middle of some values; `None` without any.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    quantile(&values, 0.5)
+}
+
 #[cfg(test)]
 mod tests {
     use super::quantile;

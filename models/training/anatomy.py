@@ -22,11 +22,13 @@ S1_SURE_MM = 20.0  # of height surely inside S1
 S1_BELOW_MM = 36.0  # surely below it
 S1_ANTERIOR_TAPER, S1_POSTERIOR_TAPER = 0.35, 0.10  # mm inwards per mm down
 S1_RIM_MM = 3.0
+CANAL_MM = 4.0  # of width in a row; less is a scrap
+CANAL_STEADY_MM = 20.0  # over which its front is smooth
 
 
 def classes_of(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
     """Network 1's classes of a mask `[slice, row, column]` in SPIDER's labels, `IGNORE` where unknown."""
-    front = _canal_front(mask == MASK_CANAL)
+    front = _canal_front(mask == MASK_CANAL, spacing)
     return np.stack([_classes_of_slice(one, front, spacing) for one in mask])
 
 
@@ -65,12 +67,18 @@ def _classes_of_slice(mask: np.ndarray, canal_front: np.ndarray, spacing: tuple[
     return out
 
 
-def _canal_front(canal: np.ndarray) -> np.ndarray:
-    """The canal's anterior column for every row, over all slices of a patient."""
-    found = np.where(canal.any(2), canal.argmax(2), np.nan)
+def _canal_front(canal: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
+    """The canal's anterior column for every row, over all slices of a patient; a scrap that stands out isn't it."""
+    wide = canal.sum(2) * spacing[1] >= CANAL_MM
+    found = np.where(wide, canal.argmax(2), np.nan)
     known = np.flatnonzero(~np.isnan(found).all(0))
     rows = np.arange(canal.shape[1])
-    return np.interp(rows, known, np.nanmedian(found[:, known], axis=0)) if len(known) else np.full(len(rows), np.inf)
+    if not len(known):
+        return np.full(len(rows), np.inf)
+    fronts = np.nanmedian(found[:, known], axis=0)
+    reach = round(CANAL_STEADY_MM / 2 / spacing[0])
+    steady = [np.median(fronts[max(0, k - reach) : k + reach + 1]) for k in range(len(known))]
+    return np.interp(rows, known, steady)
 
 
 def _s1(disc: np.ndarray, spacing: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:

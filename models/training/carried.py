@@ -1,7 +1,7 @@
 """`python -m training.carried`: T2-SPACE masks carried over to the T1 mid-slice of the same patient.
 
 The slab of SPACE slices that fits the T2 mid-slice best is laid over it (rotation, shift, scale of rows and
-columns; correlation around the spine), and moved to where the patient lay during T1. Written as the data set's `masks/`.
+columns; correlation around the spine), and moved to where T1's edges are. Written as the data set's `masks/`.
 A contact sheet is drawn: what doesn't fit is named in `carried_unfit.txt`. Test patients are carried too, for evaluation
 only.
 """
@@ -115,15 +115,22 @@ def carry(case: dataset.Case) -> tuple[np.ndarray, Fit]:
     fine = PIXEL_MM / 2
     target = Picture.of(case.t2.data[middle], onto_spacing, fine)
     at, score = fit(target, *_moving(slab(images, k).mean(0), bones[k], spacing, fine), at)
-    onto = view(at, case.t1.data[middle].shape, onto_spacing)
-    seen = np.stack([onto.take(m, spacing, nearest=True).round().astype(np.uint8) for m in slab(mask, k)])
-    label = np.where(onto.take(np.ones(images[0].shape), spacing) > 0.99, anatomy.majority(seen), IGNORE).astype(np.uint8)
-    spine = (label > 0) & (label != IGNORE)
-    off = register.moved_mm(case.t1.data[middle][None], case.t2.data[middle][None], spine[None], onto_spacing)
-    rows, columns = (round(-mm / s) for mm, s in zip(off, onto_spacing))
-    label = np.roll(label, (rows, columns), (0, 1))
+    t1, t2 = case.t1.data[middle], case.t2.data[middle]
+    _, spine = _laid(volume, mask, k, at, t1.shape, onto_spacing)
+    off, _ = register.edge_shift(t1[None], t2[None], ((spine > 0) & (spine != IGNORE))[None], onto_spacing)
+    seen, label = _laid(volume, mask, k, at + [*off, 0, 0, 0], t1.shape, onto_spacing)
     first, last = ((s > 0) & (s < anatomy.MASK_CANAL) for s in (seen[0], seen[-1]))
     return label, Fit(score, k, at, off, float(2 * (first & last).sum() / max(1, first.sum() + last.sum())))
+
+
+def _laid(
+    volume: dataset.Volume, mask: np.ndarray, k: int, at: np.ndarray, size: tuple[int, int], spacing: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The slab around slice `k` of the mask as it lies under a picture, and what most of its slices say."""
+    onto = view(at, size, spacing)
+    seen = np.stack([onto.take(m, volume.spacing, nearest=True).round().astype(np.uint8) for m in slab(mask, k)])
+    inside = onto.take(np.ones(mask[0].shape), volume.spacing) > 0.99
+    return seen, np.where(inside, anatomy.majority(seen), IGNORE).astype(np.uint8)
 
 
 def _moving(image: np.ndarray, bone: np.ndarray, spacing: tuple[float, float], pixel_mm: float) -> tuple[Picture, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Has the patient moved between T1 and T2? As `daemon/src/volume/register.rs` tells it and moves T2 back."""
+"""How T2 lies against T1, as `daemon/src/volume/register.rs` tells it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import numpy as np
 from scipy.ndimage import binary_dilation, shift
 
 REACH_MM = 6.0
-LEAST_MM, LEAST_GAIN = 2.0, 1.1  # less is no move: chemical shift alone looks like that
+LEAST_MM, LEAST_GAIN = 2.0, 1.1  # less is no move of the patient: chemical shift alone looks like that
 NEAR_MM = 8.0  # of the bodies: belly and bowel move with every breath
 
 
 def aligned(t1: np.ndarray, t2: np.ndarray, bodies: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
     """T2 `[slice, row, column]` on T1's grid, the patient where they lay during T1."""
-    moved = moved_mm(t1, t2, bodies, spacing)
-    return shift(t2, (0, *(-m / s for m, s in zip(moved, spacing))), order=1) if moved.any() else t2
+    off, gain = edge_shift(t1, t2, bodies, spacing)
+    moved = np.hypot(*off) >= LEAST_MM and gain >= LEAST_GAIN
+    return shift(t2, (0, *(-mm / s for mm, s in zip(off, spacing))), order=1) if moved else t2
 
 
-def moved_mm(t1: np.ndarray, t2: np.ndarray, bodies: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
-    """How far T2 lies too far down and back; 0 where the patient lay still.
+def edge_shift(t1: np.ndarray, t2: np.ndarray, bodies: np.ndarray, spacing: tuple[float, float]) -> tuple[np.ndarray, float]:
+    """How far T2's edges lie too far down and back, mm, and how many times better they fit where they should.
 
-    Normalised gradient fields (Haber and Modersitzki 2007), in whole pixels.
+    Normalised gradient fields (Haber and Modersitzki 2007); whole pixels are tried, a parabola tells the rest.
     """
     y, x = np.ogrid[tuple(slice(-int(NEAR_MM / s), int(NEAR_MM / s) + 1) for s in spacing)]
     ball = (y * spacing[0]) ** 2 + (x * spacing[1]) ** 2 <= NEAR_MM**2
@@ -32,11 +33,17 @@ def moved_mm(t1: np.ndarray, t2: np.ndarray, bodies: np.ndarray, spacing: tuple[
         back = [np.roll(p, (-by[0], -by[1]), (1, 2)) for p in moving]
         return float(sum(weight * (a * b).sum() for weight, a, b in zip((1, 2, 1), fixed, back)))
 
-    tried = [(r, c) for r in range(-reach[0], reach[0] + 1) for c in range(-reach[1], reach[1] + 1)]
-    best = max(tried, key=score)
-    moved = np.array(best) * spacing
-    clear = np.hypot(*moved) >= LEAST_MM and score(best) >= LEAST_GAIN * score((0, 0))
-    return moved if clear else np.zeros(2)
+    tried = {(r, c): score((r, c)) for r in range(-reach[0], reach[0] + 1) for c in range(-reach[1], reach[1] + 1)}
+    best = max(tried, key=tried.get)
+    top = [_top(*(tried.get((best[0] + k * down, best[1] + k * back)) for k in (-1, 0, 1))) for down, back in ((1, 0), (0, 1))]
+    return (np.array(best) + top) * spacing, tried[best] / max(tried[0, 0], 1e-12)
+
+
+def _top(before: float | None, at: float, after: float | None) -> float:
+    """How far the top of the parabola through three values lies from the middle one."""
+    if before is None or after is None or before + after >= 2 * at:
+        return 0.0
+    return float(np.clip(0.5 * (before - after) / (before - 2 * at + after), -0.5, 0.5))
 
 
 def _orientations(volume: np.ndarray, spacing: tuple[float, float]) -> list[np.ndarray]:

@@ -190,7 +190,7 @@ impl Dataset {
         let mask = map("masks")?;
         let bodies = match map("bodies")? {
             Some(bodies) => Some(bodies),
-            None => mask.as_ref().map(|m| labels::vertebral_bodies(m.view())),
+            None => mask.as_ref().map(|m| labels::vertebral_bodies(m.view(), &t1.grid)),
         };
         let mut discs = tables::of_patient(&self.root.join("discs.csv"), patient)?;
         if discs.is_empty() {

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use ndarray::{Array3, ArrayView3};
 use serde::Serialize;
 
-use super::statistics::{mean, median};
+use super::statistics::mean;
 use crate::dataset::UNKNOWN;
 use crate::domain::{Grid, Level};
 use crate::modic::Spine;
-use crate::quantile::quantile;
+use crate::quantile::{median, quantile};
 
 /// A body of the truth counts when it is at least this part of the exam's median one: a sliver at the edge of
 /// the picture is none.

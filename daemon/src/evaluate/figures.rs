@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::changes::{Change, DiscOutcome, EndplateOutcome, MIN_LESION_MM3};
-use super::statistics::{Estimate, TwoByTwo, auc, bootstrap, kappa, mean, median, share};
+use super::statistics::{Estimate, TwoByTwo, auc, bootstrap, kappa, mean, share};
 use super::{Body, Disturbance, Exam, calibration};
+use crate::quantile::median;
 
 /// Composition that is off by no more than this is right, points of %.
 const COMPOSITION_POINTS: f64 = 10.0;

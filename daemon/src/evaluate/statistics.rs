@@ -43,13 +43,6 @@ pub(super) fn bootstrap<T>(
     Some(Estimate { value, low: quantile(&values, 0.025)?, high: quantile(&values, 0.975)? })
 }
 
-/// The middle of some values.
-pub(super) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    quantile(&values, 0.5)
-}
-
 pub(super) fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let (sum, count) = values.into_iter().fold((0.0, 0usize), |(s, n), v| (s + v, n + 1));
     (count > 0).then(|| sum / count as f64)
