@@ -209,7 +209,7 @@ fn finding_body() -> FindingBody {
         limits: LIMITS.map(str::to_owned).to_vec(),
         software: "modicd 0.1.0".to_owned(),
         fingerprint: DIGEST.to_owned(),
-        bundles: vec![bundle("vertebrae", "0.4.0"), bundle("modic", "0.4.2")],
+        bundles: vec![bundle("vertebrae", "0.3.0"), bundle("modic", "0.4.2")],
         unrounded: false,
         typing: Config::default(),
         numbering_confidence: 0.75,
