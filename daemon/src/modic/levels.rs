@@ -6,6 +6,7 @@ use super::QualityFlag;
 use super::merged::divide_merged;
 use crate::domain::{Grid, Level};
 use crate::mask;
+use crate::quantile::{median, quantile};
 use crate::segment::{Segmentation, anatomy};
 
 pub(super) type Vec3 = [f64; 3];
@@ -283,7 +284,7 @@ fn drop_beside(bodies: &mut Vec<Body>) {
             .map(|pair| minus(pair[0].centre, pair[1].centre))
             .map(|[_, down, back]| down.hypot(back))
             .collect();
-        let nearest = SAME_LEVEL_FACTOR * median(steps.clone());
+        let nearest = SAME_LEVEL_FACTOR * median(steps.iter().copied()).unwrap_or(0.0);
         let Some(at) = steps.iter().position(|step| *step < nearest) else { break };
         let smaller = if bodies[at].voxels < bodies[at + 1].voxels { at } else { at + 1 };
         bodies.remove(smaller);
@@ -318,7 +319,7 @@ fn drop_off_line(bodies: &mut Vec<Body>) {
 fn name(bodies: &[Body], s1_seen: bool, quality: &mut Vec<QualityFlag>) -> Vec<Level> {
     let steps: Vec<f64> =
         bodies.windows(2).map(|p| norm(minus(p[0].centre, p[1].centre))).collect();
-    let typical = median(steps.clone());
+    let typical = median(steps.iter().copied()).unwrap_or(0.0);
     let mut count = usize::from(!s1_seen);
     let mut levels = Vec::new();
     for i in 0..bodies.len() {
@@ -404,20 +405,10 @@ pub(super) fn unit(a: Vec3) -> Vec3 {
     a.map(|x| x / length)
 }
 
-pub(super) fn median(values: Vec<f64>) -> f64 {
-    quantile(values, 0.5)
-}
-
-fn spread(values: Vec<f64>, low: f64, high: f64) -> f64 {
-    quantile(values.clone(), high) - quantile(values, low)
-}
-
-fn quantile(mut values: Vec<f64>, q: f64) -> f64 {
-    if values.is_empty() {
-        return 0.0;
-    }
-    let index = ((values.len() - 1) as f64 * q).round() as usize;
-    *values.select_nth_unstable_by(index, f64::total_cmp).1
+fn spread(mut values: Vec<f64>, low: f64, high: f64) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let at = |q| quantile(&values, q).unwrap_or(0.0);
+    at(high) - at(low)
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use ndarray::Array3;
 
-use super::levels::{Body, Vec3, dot, median, minus, position, unit};
+use super::levels::{Body, Vec3, dot, minus, position, unit};
 use crate::domain::Grid;
+use crate::quantile::median;
 
 /// A height above this multiple of the median one is more than one body.
 const MERGED_FACTOR: f64 = 1.6;
@@ -29,7 +30,7 @@ pub(super) fn divide_merged(labels: &mut Array3<u16>, bodies: &[Body], grid: &Gr
             Profile::of(bodies[i], down, labels, grid)
         })
         .collect();
-    let typical = median(profiles.iter().map(|p| p.height_mm(0..p.areas.len())).collect());
+    let typical = median(profiles.iter().map(|p| p.height_mm(0..p.areas.len()))).unwrap_or(0.0);
     let mut divided = false;
     for (body, profile) in bodies.into_iter().zip(profiles) {
         let cuts = if body.is_s1 { Vec::new() } else { profile.cuts(typical) };

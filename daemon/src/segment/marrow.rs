@@ -9,6 +9,7 @@ use nalgebra::{SMatrix, SVector};
 use ndarray::{Array2, Array3, ArrayView3, Axis};
 
 use crate::domain::Volume;
+use crate::quantile::median;
 
 /// Terms: 1, y, x, y², xy, x², s.
 const TERMS: usize = 7;
@@ -85,7 +86,8 @@ impl MarrowField {
         let mut field =
             MarrowField { coefficients: SVector::zeros(), centre, half, spread: f64::NAN };
 
-        field.coefficients[0] = median(samples.iter().map(|(_, v)| *v).collect());
+        field.coefficients[0] =
+            median(samples.iter().map(|(_, v)| *v)).expect("there are MIN_SAMPLES");
         for _ in 0..ROUNDS {
             field.spread = field.scale_of(&samples);
             field.coefficients = field.reweighted(&samples).ok_or(MarrowError::Unstable)?;
@@ -123,9 +125,8 @@ impl MarrowField {
 
     fn scale_of(&self, samples: &[([f64; 3], f64)]) -> f64 {
         const NORMAL: f64 = 1.4826; // median absolute deviation to standard deviation
-        let deviations =
-            samples.iter().map(|(at, v)| (v - self.log_reference(*at)).abs()).collect();
-        (NORMAL * median(deviations)).max(MIN_SCALE)
+        let deviations = samples.iter().map(|(at, v)| (v - self.log_reference(*at)).abs());
+        (NORMAL * median(deviations).expect("there are MIN_SAMPLES")).max(MIN_SCALE)
     }
 
     /// One round: least squares with the weights that the present residuals ask for.
@@ -150,11 +151,6 @@ impl MarrowField {
         }
         Some(normal.cholesky()?.solve(&right))
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    let middle = values.len() / 2;
-    *values.select_nth_unstable_by(middle, f64::total_cmp).1
 }
 
 #[cfg(test)]
