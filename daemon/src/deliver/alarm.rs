@@ -18,7 +18,7 @@ coded_enum! {
     ClockNotSynchronised "clock_not_synchronised" "The clock follows no time server, so times of results may be wrong. Set up NTP (systemd-timesyncd, chrony); on a site without it, set worker.clock_wait_s to 0.";
     ConfigRefused "config_refused" "A changed configuration could not be taken; the box goes on with the former one. The journal and `modicd check` say why.";
     DiskLow "disk_low" "Less space is free than storage.min_free_bytes: exams are refused, and below half of it analyses wait too. Nothing is lost; both go on by themselves once there is space. See what fills the disk, or lower the quotas in [storage].";
-    StorageHeld "storage_held" "More is kept than [storage] allows, and none of it may go: it isn't delivered, waits for analysis, or an open reading list needs it. Bring the broker or the PACS back, or end the reading; the log says whether a list or queue can't be read.";
+    StorageHeld "storage_held" "More is kept than [storage] allows, and none of it may go: it isn't delivered, waits for analysis, or an open reading list needs it. Bring the broker or the PACS back, or end the reading; what a PACS never takes is withdrawn by leaving its kind out of that destination's `objects`. The log says whether a list or queue can't be read.";
     PacsQueueUnreadable "pacs_queue_unreadable" "What waits for the PACS can't be read. Check the disk under state_dir.";
 }
 

@@ -123,8 +123,13 @@ struct Entry {
 }
 
 impl Outbox {
-    /// Opens the outbox in `dir`, creates it when absent. A file that can't be read is renamed to
-    /// `*.damaged`, and a warning logged; it doesn't hold up the others.
+    /// Opens the outbox in `dir`, creates it when absent. A damaged message is renamed to `*.damaged`, and a warning logged; it
+    /// doesn't hold up the others.
+    ///
+    /// One that can't be read now waits for the next start.
+    ///
+    /// # Errors
+    /// The disk refuses.
     pub fn open(dir: &Path, limits: Limits) -> Result<Outbox, OutboxError> {
         files::create_dir(dir)?;
         let mut pending = Pending::default();
@@ -143,7 +148,10 @@ impl Outbox {
             if parts.next() == Some(MESSAGE) {
                 match read(&path) {
                     Ok(Some((message, bytes))) => pending.insert(seq, &message, bytes),
-                    Ok(None) | Err(_) => set_aside(&path)?,
+                    Ok(None) => set_aside(&path)?,
+                    Err(error) => {
+                        tracing::error!(%error, "A message in the outbox waits for the next start.");
+                    }
                 }
             }
         }
@@ -533,6 +541,24 @@ mod tests {
         let outbox = Outbox::open(dir.path(), LIMITS).unwrap();
         assert_eq!(waiting(&outbox), [(3, "c".into())]);
         assert!(outbox.path(1, DAMAGED).exists() && outbox.path(2, DAMAGED).exists());
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_now_waits_for_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let outbox = Outbox::open(dir.path(), LIMITS).unwrap();
+        for id in ["a", "b"] {
+            outbox.enqueue(&message(id)).unwrap();
+        }
+        let (path, elsewhere) = (outbox.path(1, MESSAGE), dir.path().join("elsewhere"));
+        fs::rename(&path, &elsewhere).unwrap();
+        fs::create_dir(&path).unwrap();
+        let outbox = Outbox::open(dir.path(), LIMITS).unwrap();
+        assert_eq!(waiting(&outbox), [(2, "b".into())]);
+        fs::remove_dir(&path).unwrap();
+        fs::rename(&elsewhere, &path).unwrap();
+        let outbox = Outbox::open(dir.path(), LIMITS).unwrap();
+        assert_eq!(waiting(&outbox), [(1, "a".into()), (2, "b".into())]);
     }
 
     #[test]

@@ -131,6 +131,9 @@ pub(super) fn of(exams: &[Exam]) -> Vec<Figure> {
     add(ENDPLATES, "type right where found", hits.clone(), &|exams| {
         part(found_lesions(exams).map(|(truth, found)| truth.pattern == found.pattern))
     });
+    add(ENDPLATES, "the same types, either the larger", hits.clone(), &|exams| {
+        part(found_lesions(exams).map(|(truth, found)| same_types(&truth.pattern, &found.pattern)))
+    });
     add(ENDPLATES, "volume error, median, %", hits.clone(), &|exams| {
         median(
             found_lesions(exams)
@@ -259,6 +262,11 @@ fn mixed_errors(exams: &[&Exam]) -> impl Iterator<Item = f64> {
     })
 }
 
+/// Whether two patterns name the same types: `1-2` and `2-1` do.
+fn same_types(a: &str, b: &str) -> bool {
+    a == b || a.split('-').rev().eq(b.split('-'))
+}
+
 /// A pattern's first type, 0 for nothing found; `None` for indeterminate.
 fn type_of(pattern: Option<&str>) -> Option<usize> {
     match pattern {
@@ -298,4 +306,15 @@ fn table(title: &'static str, pairs: Vec<(String, String)>) -> Confusion {
     };
     let counts = rows.iter().map(|r| columns.iter().map(|c| count(r, c)).collect()).collect();
     Confusion { title, rows, columns, counts }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same_types;
+
+    #[test]
+    fn the_order_of_two_types_is_not_their_names() {
+        assert!(same_types("1-2", "2-1") && same_types("3", "3") && same_types("1-2", "1-2"));
+        assert!(!same_types("1-2", "1") && !same_types("1-2", "1-3") && !same_types("1", "2"));
+    }
 }

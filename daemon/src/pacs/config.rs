@@ -187,7 +187,12 @@ impl Destination {
 
     /// What is sent, in order.
     pub fn in_order(&self) -> impl Iterator<Item = Object> {
-        Object::ALL.into_iter().filter(|object| self.objects.contains(object))
+        Object::ALL.into_iter().filter(|object| self.sends(*object))
+    }
+
+    /// Whether this object is sent.
+    pub fn sends(&self, object: Object) -> bool {
+        self.objects.contains(&object)
     }
 
     pub(super) fn service(&self) -> Result<Service<'_>, ConfigError> {

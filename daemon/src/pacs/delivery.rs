@@ -1,8 +1,8 @@
 //! Takes results from the queues to their destinations.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
@@ -29,6 +29,8 @@ struct Outlet {
     queue: Queue,
     results: ResultStore,
     filled: Notify,
+    /// Jobs over which a connection ended: they come after all others.
+    last: Mutex<BTreeSet<Job>>,
     counts: Counts,
     auditor: Auditor,
 }
@@ -102,7 +104,8 @@ impl Pacs {
             counts.expect_pacs(&destination.name, &SendError::REASONS);
             let (destination, results) = (destination.clone(), results.clone());
             let (filled, counts, auditor) = (Notify::new(), counts.clone(), auditor.clone());
-            Ok(Arc::new(Outlet { destination, queue, results, filled, counts, auditor }))
+            let last = Mutex::default();
+            Ok(Arc::new(Outlet { destination, queue, results, filled, last, counts, auditor }))
         };
         let outlets = destinations.iter().map(outlet).collect::<Result<_, PacsError>>()?;
         Ok(Pacs { outlets })
@@ -211,7 +214,8 @@ impl Outlet {
         }
     }
 
-    /// Tries everything that waits, over one connection.
+    /// Tries everything that waits, over one connection. What ended a connection before is tried last, after commitment was asked
+    /// for: an archive that breaks off over one object gets all others.
     fn round(&self, stop: &CancellationToken) -> Round {
         let destination = &self.destination.name;
         let (waiting, unasked) = match self.due() {
@@ -224,54 +228,76 @@ impl Outlet {
         if waiting.is_empty() && unasked.is_empty() {
             return Round::Done;
         }
-        let files: Vec<PathBuf> = waiting.iter().map(|job| self.file(job)).collect();
+        self.last().retain(|job| waiting.contains(job));
+        let (last, first): (Vec<Job>, Vec<Job>) =
+            waiting.into_iter().partition(|job| self.last().contains(job));
+        let files: Vec<PathBuf> = first.iter().chain(&last).map(|job| self.file(job)).collect();
         let mut connection = match Connection::open(&self.destination, &files) {
             Ok(connection) => connection,
             Err(error) => {
-                let waiting = waiting.len() + unasked.len();
+                let waiting = files.len() + unasked.len();
                 self.counts.pacs_failed(destination, error.reason());
                 tracing::warn!(destination, waiting, error = %error, "Nothing can be sent.");
                 return Round::ended_by(&error);
             }
         };
-        let mut sent = BTreeMap::new();
-        let outcome = self.send(&mut connection, waiting.iter().zip(&files), stop, &mut sent);
-        for (study, objects) in sent {
-            let destination = destination.clone();
-            self.auditor.note(&Event::Sent { destination, study, objects });
-        }
-        let Some(all_sent) = outcome else { return Round::Away };
+        let Some(mut all_sent) = self.send(&mut connection, &first, stop) else {
+            return Round::Away;
+        };
         let asked = match self.destination.commitment_timeout() {
             Some(limit) => self.ask(&mut connection, limit),
             None => Ok(true),
         };
-        connection.close();
-        match asked {
-            Ok(all_asked) if all_sent && all_asked => Round::Done,
-            Ok(_) => Round::Left,
+        let all_asked = match asked {
+            Ok(all_asked) => all_asked,
             Err(error) => {
                 tracing::warn!(destination, error = %error, "Storage commitment can't be asked for.");
                 self.counts.pacs_failed(destination, error.reason());
-                Round::ended_by(&error)
+                return Round::ended_by(&error);
             }
+        };
+        match self.send(&mut connection, &last, stop) {
+            Some(all_last_sent) => {
+                all_sent &= all_last_sent;
+                connection.close();
+            }
+            // It isn't away: it took all others.
+            None => all_sent = false,
         }
+        if all_sent && all_asked { Round::Done } else { Round::Left }
     }
 
-    /// Sends one object after the other and counts each study's; whether all were sent. `None` when there is no use in going
-    /// on with this connection.
-    fn send<'a>(
+    /// Sends one object after the other; whether all were sent. `None` when there is no use in going on with this connection.
+    fn send(
         &self,
         connection: &mut Connection,
-        waiting: impl Iterator<Item = (&'a Job, &'a PathBuf)>,
+        jobs: &[Job],
+        stop: &CancellationToken,
+    ) -> Option<bool> {
+        let mut sent = BTreeMap::new();
+        let outcome = self.send_and_count(connection, jobs, stop, &mut sent);
+        for (study, objects) in sent {
+            let destination = self.destination.name.clone();
+            self.auditor.note(&Event::Sent { destination, study, objects });
+        }
+        outcome
+    }
+
+    /// [`send`](Self::send), with how many of each study were sent.
+    fn send_and_count(
+        &self,
+        connection: &mut Connection,
+        jobs: &[Job],
         stop: &CancellationToken,
         sent: &mut BTreeMap<StudyRef, u64>,
     ) -> Option<bool> {
         let destination = &self.destination.name;
         let mut all_sent = true;
-        for (job, file) in waiting {
+        for job in jobs {
             if stop.is_cancelled() {
                 return None;
             }
+            let file = &self.file(job);
             let Job { study_ref, revision, object } = job;
             let object = object.as_str();
             match connection.store(file) {
@@ -289,6 +315,7 @@ impl Outlet {
                     self.counts.pacs_failed(destination, error.reason());
                     all_sent = false;
                     if !error.is_of_the_object() {
+                        self.last().insert(job.clone());
                         return None;
                     }
                 }
@@ -297,9 +324,21 @@ impl Outlet {
         Some(all_sent)
     }
 
-    /// What is to be sent, and what is to be asked commitment for.
+    fn last(&self) -> MutexGuard<'_, BTreeSet<Job>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is to be sent, and what is to be asked commitment for. What the configuration no longer sends is withdrawn.
     fn due(&self) -> Result<(Vec<Job>, Vec<Job>), FileError> {
-        let waiting = self.queue.waiting()?;
+        let destination = &self.destination.name;
+        let (waiting, unwanted): (Vec<Job>, Vec<Job>) =
+            self.queue.waiting()?.into_iter().partition(|job| self.destination.sends(job.object));
+        for job in unwanted {
+            self.queue.remove(&job)?;
+            let Job { study_ref, revision, object } = job;
+            let object = object.as_str();
+            tracing::info!(destination, %study_ref, revision, object, "An object is no longer to be sent.");
+        }
         let Some(limit) = self.destination.commitment_timeout() else {
             // Left from a time when commitment was configured: without it, sent is delivered.
             self.queue.stored()?.iter().try_for_each(|job| self.queue.commit(job))?;
@@ -401,3 +440,6 @@ pub(crate) fn send_files(to: &Destination, files: &[PathBuf]) -> Result<(), Send
     connection.close();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

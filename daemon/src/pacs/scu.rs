@@ -16,6 +16,7 @@ use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu, PresentationContextNegotiat
 
 use super::config::Dicom;
 use super::{Destination, SendError};
+use crate::receive::response_status;
 
 /// Command Field values (PS3.7 E.1).
 const C_STORE: u16 = 0x0001;
@@ -245,11 +246,7 @@ impl Association {
                 break;
             }
         }
-        let syntax = entries::IMPLICIT_VR_LITTLE_ENDIAN.erased();
-        let response =
-            InMemDicomObject::read_dataset_with_ts(bytes.as_slice(), &syntax).map_err(broken)?;
-        let status = response.element(tags::STATUS).map_err(broken)?;
-        match status.to_int::<u16>().map_err(broken)? {
+        match response_status(&bytes).map_err(broken)? {
             0x0000 | 0xB000 | 0xB006 | 0xB007 => Ok(()),
             status => Err(SendError::Status(status)),
         }

@@ -59,18 +59,28 @@ pub(super) struct Command {
     pub(super) sop_class_uid: Option<String>,
     pub(super) sop_instance_uid: Option<String>,
     pub(super) has_data_set: bool,
+    /// Of a response.
+    status: Option<u16>,
 }
 
 /// A command set without structure, or without a command field: there is nothing to answer to.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the command set can't be read")]
-pub(super) struct InvalidCommandSet;
+pub(crate) struct InvalidCommandSet;
+
+/// The status in the command set of a response.
+///
+/// # Errors
+/// It isn't one, or has none.
+pub(crate) fn response_status(bytes: &[u8]) -> Result<u16, InvalidCommandSet> {
+    Command::parse(bytes)?.status.ok_or(InvalidCommandSet)
+}
 
 impl Command {
     /// Reads a command set; elements of no interest are skipped.
     pub(super) fn parse(mut bytes: &[u8]) -> Result<Command, InvalidCommandSet> {
         let (mut field, mut message_id, mut data_set_type) = (None, None, NO_DATA_SET);
-        let (mut sop_class_uid, mut sop_instance_uid) = (None, None);
+        let (mut sop_class_uid, mut sop_instance_uid, mut status) = (None, None, None);
         while !bytes.is_empty() {
             let (header, rest) = bytes.split_first_chunk::<8>().ok_or(InvalidCommandSet)?;
             let [g0, g1, e0, e1, l0, l1, l2, l3] = *header;
@@ -84,6 +94,7 @@ impl Command {
                 element::COMMAND_FIELD => field = Some(number(value)?),
                 element::MESSAGE_ID => message_id = Some(number(value)?),
                 element::COMMAND_DATA_SET_TYPE => data_set_type = number(value)?,
+                element::STATUS => status = Some(number(value)?),
                 element::AFFECTED_SOP_CLASS_UID => sop_class_uid = Some(text(value)),
                 element::AFFECTED_SOP_INSTANCE_UID => sop_instance_uid = Some(text(value)),
                 _ => {}
@@ -95,6 +106,7 @@ impl Command {
             sop_class_uid,
             sop_instance_uid,
             has_data_set: data_set_type != NO_DATA_SET,
+            status,
         })
     }
 
@@ -174,6 +186,11 @@ mod tests {
         assert_eq!(read.operation(), Operation::Response);
         assert_eq!(read.sop_instance_uid.as_deref(), Some("1.2.3"));
         assert!(!read.has_data_set);
+        assert_eq!(response_status(&answer), Ok(0));
+        assert_eq!(response_status(&command.response(Status(0xa700), None)), Ok(0xa700));
+        assert_eq!(response_status(&set), Err(InvalidCommandSet));
+        let claims_4_gb = [&answer[..], &[0, 0, 2, 9, 255, 255, 255, 255]].concat();
+        assert_eq!(response_status(&claims_4_gb), Err(InvalidCommandSet));
     }
 
     #[test]

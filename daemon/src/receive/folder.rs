@@ -11,7 +11,7 @@ use super::refusal::{Origin, Reason, RefusedInstances};
 use super::upload::Destination;
 use super::{InstanceSink, InstanceStore};
 use crate::audit::Auditor;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, DirEntry};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -79,6 +79,8 @@ pub struct FolderWatcher {
     auditor: Auditor,
     /// The files of the last scan; no longer than [`MAX_FILES`].
     seen: HashMap<PathBuf, Look>,
+    /// Files that wait for a later scan: their reason is logged once.
+    waiting: HashSet<PathBuf>,
     /// Files that are dealt with and can't be moved away, as in a folder that can't be written.
     stuck: HashMap<PathBuf, (Look, Fate)>,
 }
@@ -99,7 +101,8 @@ impl FolderWatcher {
         auditor: Auditor,
     ) -> FolderWatcher {
         let destination = Destination { store, sink };
-        FolderWatcher { folder, destination, auditor, seen: HashMap::new(), stuck: HashMap::new() }
+        let (seen, waiting, stuck) = Default::default();
+        FolderWatcher { folder, destination, auditor, seen, waiting, stuck }
     }
 
     /// One scan: takes the files that look as they did in the last one, until `stop` says so. Files that
@@ -111,6 +114,7 @@ impl FolderWatcher {
         let refused_folder = self.folder.join(REFUSED);
         let before = std::mem::take(&mut self.seen);
         self.stuck.retain(|path, _| path.symlink_metadata().is_ok());
+        self.waiting.retain(|path| path.symlink_metadata().is_ok());
         let origin = Origin::Folder(self.folder.clone());
         let (mut taken, mut counts) = (Tally::default(), BTreeMap::new());
         for path in regular_files_except(&self.folder, Some(&refused_folder))? {
@@ -145,7 +149,9 @@ impl FolderWatcher {
                 }
                 Err(refusal) if refusal.reason.is_transient() => {
                     let reason = refusal.reason.code();
-                    warn!(reason, cause = refusal.cause(), "A file waits for the next scan.");
+                    if self.waiting.insert(path.clone()) {
+                        warn!(reason, cause = refusal.cause(), "A file waits for the next scan.");
+                    }
                     self.seen.insert(path, look);
                     if refusal.reason == Reason::DiskLow {
                         // So do all others.

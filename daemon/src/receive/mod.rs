@@ -45,6 +45,7 @@ mod testing;
 
 pub use access::{InvalidNetwork, Network, Peer};
 pub use arrivals::Arrivals;
+pub(crate) use command::response_status;
 pub use commitment::CommitmentReport;
 pub use config::{Config, ConfigError, Tls};
 pub use file_meta::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};

@@ -116,7 +116,10 @@ impl Reason {
 
     /// Whether the same instance may be accepted later, without being changed.
     pub fn is_transient(self) -> bool {
-        matches!(self, Reason::DiskLow | Reason::StorageFailed | Reason::IndexFailed)
+        matches!(
+            self,
+            Reason::DiskLow | Reason::StorageFailed | Reason::IndexFailed | Reason::Unreadable
+        )
     }
 
     /// The status of the C-STORE response (PS3.4, table B.2-1; PS3.7, annex C).

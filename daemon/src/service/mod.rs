@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use tokio::sync::watch;
@@ -238,6 +238,7 @@ impl Service {
             pacs: Arc::clone(&pacs),
             health: health_sender,
             looked_at: Default::default(),
+            failed: Default::default(),
             counts: counts.clone(),
             pulse: Pulse::new("the worker", stall_after),
             config_refused: Arc::clone(&config_refused),
@@ -398,6 +399,9 @@ fn open(
     Ok(Parts { key, store, index, results, outbox, pacs, bundles, networks })
 }
 
+/// How often the service manager hears that a long start goes on.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// Opens the index and makes it agree with the files.
 fn open_index(state: &Path, store: &InstanceStore, results: &ResultStore) -> anyhow::Result<Index> {
     let (index, opened) = Index::open(&state.join("index"))?;
@@ -407,12 +411,19 @@ fn open_index(state: &Path, store: &InstanceStore, results: &ResultStore) -> any
             "The index could not be opened; it is built anew from the files."
         );
     }
-    let done = index.reconcile(instance_files(store)?, results.all()?)?;
+    // What the index doesn't know is read whole: after damage that is everything, which may take longer than a start may.
+    let mut told = Instant::now();
+    let files = instance_files(store)?.into_iter().inspect(|_| {
+        if told.elapsed() >= TELL_EVERY {
+            supervision::starting("Starting: the index is built from the files.", 10 * TELL_EVERY);
+            told = Instant::now();
+        }
+    });
+    let done = index.reconcile(files, results.all()?)?;
     tracing::info!(
         instances_added = done.instances_added,
         instances_removed = done.instances_removed,
         results_added = done.results_added,
-        results_removed = done.results_removed,
         studies_removed = done.studies_removed,
         unreadable = done.unreadable,
         "The index agrees with the files."

@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use fail::fail_point;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,12 @@ const ASK_CLOCK_AT_START_EVERY: Duration = Duration::from_secs(2);
 const ASK_CLOCK_EVERY: Duration = Duration::from_secs(60);
 const ASK_GOOD_CLOCK_EVERY: Duration = Duration::from_secs(600);
 
+/// How long a study whose analysis failed waits for its next attempt: at first, by how much longer each time, at most. What is
+/// wrong with the box may pass meanwhile, and attempts are few.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(10);
+const TRY_AGAIN_SLOWER: u32 = 6;
+const TRY_AGAIN_AFTER_MOST: Duration = Duration::from_secs(600);
+
 pub(super) struct Worker {
     pub config: WorkerConfig,
     pub study: study::Config,
@@ -54,6 +61,8 @@ pub(super) struct Worker {
     pub health: watch::Sender<Health>,
     /// The generation of each receiving study that was last looked at for being whole.
     pub looked_at: HashMap<StudyRef, u64>,
+    /// Studies whose analysis failed and is tried again.
+    pub failed: HashMap<StudyRef, Failed>,
     pub counts: Counts,
     /// Beats with every step forward.
     pub pulse: Pulse,
@@ -67,6 +76,25 @@ pub(super) struct Worker {
     pub reasons: Reasons,
     /// Keeps the disk in order between two studies.
     pub keeper: Keeper,
+}
+
+/// When a study that failed is tried again.
+pub(super) struct Failed {
+    since: Instant,
+    wait: Duration,
+}
+
+impl Failed {
+    /// It failed now, for the first time or after `before`.
+    fn after(before: Option<Failed>) -> Failed {
+        let longer = |before: Failed| before.wait * TRY_AGAIN_SLOWER;
+        let wait = before.map_or(TRY_AGAIN_AFTER, longer).min(TRY_AGAIN_AFTER_MOST);
+        Failed { since: Instant::now(), wait }
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.since.elapsed() < self.wait
+    }
 }
 
 impl Worker {
@@ -126,11 +154,16 @@ impl Worker {
         let mut due = Vec::new();
         if self.keeper.has_space_to_work() {
             if self.config.analyse_when_whole {
-                self.mark_whole_studies()?;
+                self.mark_whole_studies(stop)?;
             }
             due = self.index.due(SystemTime::now(), self.config.quiet_period())?;
+            self.failed.retain(|study_ref, _| due.contains(study_ref));
+            due.retain(|study_ref| !self.failed.get(study_ref).is_some_and(Failed::is_waiting));
         }
         let mut reasons = Vec::new();
+        if self.failed.values().any(Failed::is_waiting) {
+            reasons.push(HealthReason::AnalysisError);
+        }
         for study_ref in &due {
             if stop.is_cancelled() || !self.keeper.has_space_to_work() {
                 break;
@@ -141,10 +174,14 @@ impl Worker {
                 if error.downcast_ref::<IndexError>().is_some_and(IndexError::needs_reopening) {
                     return Err(error);
                 }
-                let reason = obstacle(&error).unwrap_or_else(|| {
-                    self.counts.analysis_errors.inc();
-                    HealthReason::AnalysisError
-                });
+                let reason = match obstacle(&error) {
+                    Some(reason) => reason,
+                    None => {
+                        self.counts.analysis_errors.inc();
+                        self.note_failure(study_ref)?;
+                        HealthReason::AnalysisError
+                    }
+                };
                 reasons.push(reason);
                 tracing::error!(%study_ref, error = format!("{error:#}"), "A study waits: it failed.");
             }
@@ -165,6 +202,16 @@ impl Worker {
         }
         self.networks.follow();
         self.tell_health(reasons)
+    }
+
+    /// Has a study wait for its next attempt, if it gets one.
+    fn note_failure(&mut self, study_ref: &StudyRef) -> Result<(), IndexError> {
+        let before = self.failed.remove(study_ref);
+        let record = self.index.study(study_ref)?;
+        if record.is_some_and(|record| record.attempts < self.config.max_attempts) {
+            self.failed.insert(study_ref.clone(), Failed::after(before));
+        }
+        Ok(())
     }
 
     /// Removes what has to go.
@@ -227,9 +274,8 @@ impl Worker {
             Ok(prepared) => prepared,
             Err(refused) => return self.reject(study_ref, generation, refused),
         };
-        let fingerprint = prepared.fingerprint.clone();
         let started = Instant::now();
-        let known = self.results.find_by_fingerprint(study_ref, &fingerprint)?;
+        let known = self.results.find_by_fingerprint(study_ref, &prepared.fingerprint)?;
         let cached = known.is_some();
         let result = match known {
             Some(result) => result,
@@ -246,7 +292,7 @@ impl Worker {
         if cached {
             self.counts.cache_hits.inc();
         }
-        Ok(Outcome::Completed { revision, fingerprint })
+        Ok(Outcome::Completed { revision })
     }
 
     /// Analyses until `stop` and `stop_limit_s` after it.
@@ -288,7 +334,8 @@ impl Worker {
         Ok(result)
     }
 
-    /// Puts a result that is on disk into the outbox and the queues of the PACS; gives the number of findings.
+    /// Puts a result that is on disk into the outbox and the queues of the PACS, neither waiting for the other; gives the number
+    /// of findings.
     fn publish(
         &self,
         result: &StoredResult,
@@ -297,11 +344,12 @@ impl Worker {
         analysis_s: f64,
     ) -> anyhow::Result<usize> {
         let StoredResult { study_ref, revision, .. } = result;
-        self.pacs.enqueue(study_ref, *revision)?;
+        let queued = self.pacs.enqueue(study_ref, *revision);
         let text = result.finding()?;
         let body: FindingBody =
             serde_json::from_slice(&text).context("a finding document on disk is damaged")?;
         self.announcer.finding(study_ref, &serde_json::from_slice(&text)?)?;
+        queued.context("the objects for the PACS can't be queued")?;
         let findings = body.findings.len();
         let event =
             EventBody::StudyCompleted { findings, quality: body.quality, cached, analysis_s };
@@ -342,12 +390,18 @@ impl Worker {
         Ok(files)
     }
 
-    fn headers_of(&self, study_ref: &StudyRef) -> anyhow::Result<Headers> {
-        Ok(Headers::read(self.files_of(study_ref)?, &self.study)?)
+    /// Whether all that the sender announced is there. No attempt is counted here, so a panic over a header mustn't end more than
+    /// this look.
+    fn is_whole(&self, study_ref: &StudyRef) -> anyhow::Result<bool> {
+        let look = || -> anyhow::Result<bool> {
+            let headers = Headers::read(self.files_of(study_ref)?, &self.study)?;
+            Ok(study::completeness(&headers, &self.study) == Completeness::Complete)
+        };
+        catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|_| bail!("a header made a panic"))
     }
 
     /// Studies whose senders say how much there is, and of which all is there, needn't wait.
-    fn mark_whole_studies(&mut self) -> anyhow::Result<()> {
+    fn mark_whole_studies(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         let studies = self.index.studies()?;
         self.looked_at.retain(|known, _| {
             studies.iter().any(|(study_ref, record)| study_ref == known && record.has_work())
@@ -357,9 +411,13 @@ impl Worker {
             if !record.has_work() || record.whole_generation == record.generation || looked_at {
                 continue;
             }
+            if stop.is_cancelled() {
+                break;
+            }
+            self.pulse.beat();
             self.looked_at.insert(study_ref.clone(), record.generation);
-            let headers = match self.headers_of(&study_ref) {
-                Ok(headers) => headers,
+            let is_whole = match self.is_whole(&study_ref) {
+                Ok(is_whole) => is_whole,
                 Err(error) => {
                     // It fails by itself when it was quiet for long enough.
                     let error = format!("{error:#}");
@@ -369,9 +427,7 @@ impl Worker {
             };
             // An instance that came in meanwhile belongs to a later generation: look again then.
             let now = self.index.study(&study_ref)?.map(|r| r.generation);
-            if now == Some(record.generation)
-                && study::completeness(&headers, &self.study) == Completeness::Complete
-            {
+            if is_whole && now == Some(record.generation) {
                 self.index.mark_whole(&study_ref)?;
             }
         }
@@ -414,4 +470,22 @@ fn obstacle(error: &anyhow::Error) -> Option<HealthReason> {
     }
     let mut io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
     io.any(disk::is_full).then_some(HealthReason::DiskLow)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_study_that_fails_again_waits_longer_up_to_a_limit() {
+        let mut failed = None;
+        let mut waits = Vec::new();
+        for _ in 0..5 {
+            let now = Failed::after(failed.take());
+            assert!(now.is_waiting());
+            waits.push(now.wait.as_secs());
+            failed = Some(now);
+        }
+        assert_eq!(waits, [10, 60, 360, 600, 600]);
+    }
 }

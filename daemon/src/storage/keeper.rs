@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Config;
 use super::plan::{Kept, Plan, plan};
-use super::sizes::Sizes;
+use super::sizes::{Size, Sizes};
 use crate::audit::{Auditor, Event};
 use crate::deliver::{HealthReason, Outbox};
 use crate::domain::StudyRef;
@@ -22,7 +22,7 @@ use crate::pacs::Pacs;
 use crate::reading::{ReadingError, ReadingStore};
 use crate::receive::InstanceStore;
 use crate::store::index::{Part, StudyRecord, unix_ms};
-use crate::store::{Disk, FileError, Index, IndexError, ResultStore, StoredResult};
+use crate::store::{Disk, FileError, Index, IndexError, ResultStore};
 use crate::supervision::Clock;
 
 /// Time between two looks when nothing has happened: what was undelivered may go meanwhile.
@@ -132,12 +132,21 @@ impl Keeper {
             Clock::Synchronised | Clock::Unknown => self.config.clone(),
         };
         let Plan { removals, unmet } = plan(self.kept()?, &limits, missing, now_ms());
+        let mut failed = None;
         let mut all_went = removals.len() <= REMOVALS_AT_A_TIME;
         for (study_ref, part) in removals.iter().take(REMOVALS_AT_A_TIME) {
             if stop.is_cancelled() {
                 return Ok(());
             }
-            all_went &= self.remove(study_ref, *part)?;
+            match self.remove(study_ref, *part) {
+                Ok(went) => all_went &= went,
+                Err(error) if error.needs_reopening() => return Err(error),
+                // One that can't be removed keeps none of the others.
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         self.unmet = unmet;
         if !all_went {
@@ -165,12 +174,18 @@ impl Keeper {
         let now_ms = now_ms();
         let mut kept = Vec::new();
         for (study_ref, record) in index.studies()? {
-            let size = self.sizes.of(&study_ref, &record, instances, results)?;
+            let size = self.sizes.of(&study_ref, &record, instances, results);
+            let is_known = size.is_ok();
+            let size = size.unwrap_or_else(|error| {
+                // It stays, and keeps none of the others.
+                tracing::error!(%study_ref, %error, "What a study takes on the disk can't be read.");
+                Size::default()
+            });
             kept.push(Kept {
                 last_ms: record.last_activity_ms.max(size.written_ms),
                 instances_bytes: size.instances_bytes,
                 results_bytes: size.results_bytes,
-                at_rest: record.is_at_rest(now_ms, self.quiet_period),
+                at_rest: is_known && record.is_at_rest(now_ms, self.quiet_period),
                 held: held.as_ref().is_none_or(|held| held.contains(&study_ref)),
                 study_ref,
             });
@@ -213,14 +228,10 @@ impl Keeper {
                 let may = |record: &StudyRecord| record.is_at_rest(now_ms(), quiet_period);
                 index.remove(study_ref, part, may, || {
                     instances.remove(study_ref)?;
-                    if part == Part::Instances {
-                        return Ok(Vec::new());
+                    if part == Part::Everything {
+                        results.remove(study_ref)?;
                     }
-                    let revisions = results.revisions(study_ref)?;
-                    let fingerprints = revisions.iter().filter_map(StoredResult::fingerprint);
-                    let fingerprints = fingerprints.collect();
-                    results.remove(study_ref)?;
-                    Ok::<_, StorageError>(fingerprints)
+                    Ok::<_, StorageError>(())
                 })
             })
         };

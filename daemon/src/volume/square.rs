@@ -59,7 +59,7 @@ impl View {
         Array2::from_shape_fn(self.shape, |(r, c)| {
             let [y, x] = self.place_of([r as f64, c as f64]);
             let at = [y / spacing_mm[0] - 0.5, x / spacing_mm[1] - 0.5];
-            if !reaches(slice, at) {
+            if !is_near(slice, at) {
                 return 0.0;
             }
             let [rows, columns] = [0, 1].map(|k| Taps::new(at[k], slice.shape()[k]));
@@ -104,13 +104,13 @@ fn centre_mm([r, c]: [usize; 2], spacing_mm: [f64; 2]) -> [f64; 2] {
 }
 
 /// False more than half a pixel beyond the outer edges of the outermost pixels: sizes are rounded to whole pixels.
-fn reaches(source: ArrayView2<f32>, at: [f64; 2]) -> bool {
+fn is_near(source: ArrayView2<f32>, at: [f64; 2]) -> bool {
     at.iter().zip(source.shape()).all(|(at, n)| (-1.0..=*n as f64).contains(at))
 }
 
 /// `None` where `source` doesn't reach.
 fn bilinear(source: ArrayView2<f32>, at: [f64; 2]) -> Option<f32> {
-    if !reaches(source, at) {
+    if !is_near(source, at) {
         return None;
     }
     let [(r0, r1, fr), (c0, c1, fc)] = [0, 1].map(|k| {

@@ -1,12 +1,11 @@
-//! The index: which studies wait for analysis, and which input has a result already.
+//! The index: which studies wait for analysis, and what is known of the others.
 //!
 //! Owns sled. Promises that what a method returned `Ok` for is on disk, and that a crash at any moment
 //! costs no study its analysis. Must hold nothing that can't be rebuilt from the files of instances and
 //! results, and no pixel data (sled needs about ten times the live size).
 //!
-//! Three trees: `studies` ([`StudyRecord`] by study reference), `instances` (SHA-256 by study reference and
-//! name), `results` (study and revision by fingerprint). A change that touches two is written in the order
-//! in which losing the second part only repeats work.
+//! Two trees: `studies` ([`StudyRecord`] by study reference) and `instances` (SHA-256 by study reference and name). A change that
+//! touches both is written in the order in which losing the second part only repeats work.
 
 mod error;
 mod open;
@@ -20,7 +19,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::watch;
 
 use super::files::Sha256Digest;
@@ -38,20 +37,10 @@ pub struct Index {
     db: sled::Db,
     studies: sled::Tree,
     instances: sled::Tree,
-    results: sled::Tree,
     /// Held while a record is read, changed and written back.
     writer: Arc<Mutex<()>>,
     /// Told of every change of a study's record.
     changed: watch::Sender<()>,
-}
-
-/// A result that the cache knows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CachedResult {
-    /// The study.
-    pub study_ref: StudyRef,
-    /// Its revision.
-    pub revision: u32,
 }
 
 /// Whether an analysis may begin.
@@ -164,20 +153,8 @@ impl Index {
         generation: u64,
         outcome: &Outcome,
     ) -> Result<(), IndexError> {
-        if let Outcome::Completed { revision, fingerprint } = outcome {
-            self.put_result(fingerprint, study_ref, *revision)?;
-        }
         self.update(study_ref, |record| record.note_outcome(generation, outcome))?;
         self.flush()
-    }
-
-    /// The result that was computed from this input before.
-    pub fn cached(&self, fingerprint: &str) -> Result<Option<CachedResult>, IndexError> {
-        guarded("look up a result", || {
-            let found = self.results.get(fingerprint).map_err(sled_error("look up a result"))?;
-            // A damaged entry is no entry: the result is computed again.
-            Ok(found.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
-        })
     }
 
     /// What is known of a study.
@@ -240,18 +217,6 @@ impl Index {
             let failed = sled_error("look up an instance");
             Ok(self.instances.contains_key(key).map_err(&failed)?
                 && self.studies.contains_key(study_ref.as_str()).map_err(&failed)?)
-        })
-    }
-
-    fn put_result(
-        &self,
-        fingerprint: &str,
-        study_ref: &StudyRef,
-        revision: u32,
-    ) -> Result<(), IndexError> {
-        let entry = encode(&CachedResult { study_ref: study_ref.clone(), revision });
-        guarded("cache a result", || {
-            self.results.insert(fingerprint, entry).map_err(sled_error("cache a result")).map(drop)
         })
     }
 

@@ -63,17 +63,14 @@ fn open_sled(dir: &Path) -> Result<Index, IndexError> {
         Ok(Index {
             studies: tree("studies")?,
             instances: tree("instances")?,
-            results: tree("results")?,
             db: db.clone(),
             writer: Default::default(),
             changed: Default::default(),
         })
     })?;
     guarded("read it through", || {
-        for tree in [&opened.instances, &opened.results] {
-            for entry in tree.iter() {
-                entry.map_err(sled_error("read it through"))?;
-            }
+        for entry in opened.instances.iter() {
+            entry.map_err(sled_error("read it through"))?;
         }
         opened.studies().map(drop)
     })?;

@@ -37,8 +37,6 @@ pub struct Reconciled {
     pub instances_removed: usize,
     /// Results that were on disk only.
     pub results_added: usize,
-    /// Results that were in the index only.
-    pub results_removed: usize,
     /// Studies of which nothing was left on disk.
     pub studies_removed: usize,
     /// Files that could not be read; they stay out of the index.
@@ -48,7 +46,7 @@ pub struct Reconciled {
 impl Index {
     /// Adds what is on disk only, removes what isn't there any more. Only files that the index doesn't know are read.
     ///
-    /// A study that was lost from the index is due again; with its result in the cache nothing is computed,
+    /// A study that was lost from the index is due again; with its result on disk nothing is computed,
     /// and its messages carry the same event identifiers as before.
     pub fn reconcile(
         &self,
@@ -57,16 +55,9 @@ impl Index {
     ) -> Result<Reconciled, IndexError> {
         let mut done = Reconciled::default();
         let (mut with_instances, mut with_results) = (HashSet::new(), HashMap::new());
-        let mut fingerprints = HashSet::new();
         for result in results {
+            done.results_added += self.add_result(&result)?;
             with_results.insert(result.study_ref.clone(), result.written_ms());
-            match result.fingerprint() {
-                Some(fingerprint) => {
-                    done.results_added += self.add_result(&result, &fingerprint)?;
-                    fingerprints.insert(fingerprint);
-                }
-                None => done.unreadable += 1,
-            }
         }
         let mut on_disk = HashSet::new();
         for file in instances {
@@ -84,7 +75,6 @@ impl Index {
             with_instances.insert(file.study_ref);
         }
         done.instances_removed = retain(&self.instances, |key| on_disk.contains(key))?;
-        done.results_removed = retain(&self.results, |key| fingerprints.contains(key))?;
         for (study_ref, record) in self.studies()? {
             if with_instances.contains(&study_ref) {
                 continue;
@@ -104,14 +94,12 @@ impl Index {
         Ok(done)
     }
 
-    /// Puts a result into the cache and its revision into the study's record; 1 when it was new.
-    fn add_result(&self, result: &StoredResult, fingerprint: &str) -> Result<usize, IndexError> {
-        let cached = self.cached(fingerprint)?.is_some();
+    /// Puts a result's revision into the study's record; 1 when it was new.
+    fn add_result(&self, result: &StoredResult) -> Result<usize, IndexError> {
         let known = self.study(&result.study_ref)?.map_or(0, |record| record.latest_revision);
-        if cached && known >= result.revision {
+        if known >= result.revision {
             return Ok(0);
         }
-        self.put_result(fingerprint, &result.study_ref, result.revision)?;
         self.update(&result.study_ref, |record| {
             record.latest_revision = record.latest_revision.max(result.revision);
             if !record.has_work() {

@@ -39,8 +39,6 @@ pub enum Outcome {
     Completed {
         /// The result's revision.
         revision: u32,
-        /// What it was computed from.
-        fingerprint: String,
     },
     /// The study is outside of what is analysed.
     Rejected {
@@ -79,10 +77,11 @@ pub struct StudyRecord {
 }
 
 impl StudyRecord {
-    /// Takes note of an instance.
+    /// Takes note of an instance. One that is there already asks for nothing, unless the analysis had failed: then the sender
+    /// was told to send the study again.
     pub(super) fn note_instance(&mut self, change: Change, now_ms: u64) {
         self.last_activity_ms = now_ms;
-        if change != Change::Identical {
+        if change != Change::Identical || self.state == StudyState::Failed {
             self.generation += 1;
             self.attempts = 0;
             self.state = StudyState::Receiving;
@@ -99,7 +98,7 @@ impl StudyRecord {
     /// Takes note of the end of the analysis of `generation`; newer instances keep the study due.
     pub(super) fn note_outcome(&mut self, generation: u64, outcome: &Outcome) {
         self.analysed_generation = self.analysed_generation.max(generation);
-        if let Outcome::Completed { revision, .. } = outcome {
+        if let Outcome::Completed { revision } = outcome {
             self.latest_revision = self.latest_revision.max(*revision);
         }
         if !self.has_work() {

@@ -31,8 +31,7 @@ impl Part {
 }
 
 impl Index {
-    /// Removes a part of a study if its record `may` go: `files` removes the files and gives the fingerprints of the results
-    /// among them, then the index forgets them. Meanwhile nothing is recorded and no analysis asked for. False when nothing
+    /// Removes a part of a study if its record `may` go: `files` removes the files, then the index forgets them. Meanwhile nothing is recorded and no analysis asked for. False when nothing
     /// was removed.
     ///
     /// # Errors
@@ -42,16 +41,15 @@ impl Index {
         study_ref: &StudyRef,
         part: Part,
         may: impl FnOnce(&StudyRecord) -> bool,
-        files: impl FnOnce() -> Result<Vec<String>, E>,
+        files: impl FnOnce() -> Result<(), E>,
     ) -> Result<bool, E> {
         let _writing = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.study(study_ref)?.is_some_and(|record| may(&record)) {
             return Ok(false);
         }
-        let fingerprints = files()?;
+        files()?;
         self.forget_instances(study_ref)?;
         if part == Part::Everything {
-            self.forget_results(&fingerprints)?;
             self.forget_study(study_ref)?;
         }
         self.flush()?;
@@ -80,15 +78,6 @@ impl Index {
             let failed = sled_error("forget instances");
             for key in self.instances.scan_prefix(instance_key(study_ref, "")).keys() {
                 self.instances.remove(key.map_err(&failed)?).map_err(&failed)?;
-            }
-            Ok(())
-        })
-    }
-
-    fn forget_results(&self, fingerprints: &[String]) -> Result<(), IndexError> {
-        guarded("forget results", || {
-            for fingerprint in fingerprints {
-                self.results.remove(fingerprint).map_err(sled_error("forget results"))?;
             }
             Ok(())
         })
