@@ -45,8 +45,8 @@ const ASK_GOOD_CLOCK_EVERY: Duration = Duration::from_secs(600);
 
 /// How long a study whose analysis failed waits for its next attempt: at first, by how much longer each time, at most. What is
 /// wrong with the box may pass meanwhile, and attempts are few.
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(10);
-const TRY_AGAIN_SLOWER: u32 = 6;
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
+const TRY_AGAIN_SLOWER: u32 = 4;
 const TRY_AGAIN_AFTER_MOST: Duration = Duration::from_secs(600);
 
 pub(super) struct Worker {
@@ -486,6 +486,6 @@ mod tests {
             waits.push(now.wait.as_secs());
             failed = Some(now);
         }
-        assert_eq!(waits, [10, 60, 360, 600, 600]);
+        assert_eq!(waits, [5, 20, 80, 320, 600]);
     }
 }
