@@ -72,6 +72,8 @@ fn an_instance_that_cannot_be_read_fails_its_own_study_alone() {
         assert!(storescu(daemon.dicom_port, &[], folder).status.success());
     }
     assert!(stored.symlink_metadata().unwrap().is_file());
+    // And the study that was given up is tried again.
+    assert_eq!(subscriber.wait_for("/latest/finding", 3, LIMIT)["study_ref"], study);
 }
 
 #[test]
