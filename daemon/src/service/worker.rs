@@ -61,8 +61,8 @@ pub(super) struct Worker {
     pub health: watch::Sender<Health>,
     /// The generation of each receiving study that was last looked at for being whole.
     pub looked_at: HashMap<StudyRef, u64>,
-    /// Studies whose analysis failed and is tried again.
-    pub failed: HashMap<StudyRef, Failed>,
+    /// Studies whose analysis failed, and when each is tried again.
+    pub failed: HashMap<StudyRef, Instant>,
     pub counts: Counts,
     /// Beats with every step forward.
     pub pulse: Pulse,
@@ -78,23 +78,10 @@ pub(super) struct Worker {
     pub keeper: Keeper,
 }
 
-/// When a study that failed is tried again.
-pub(super) struct Failed {
-    since: Instant,
-    wait: Duration,
-}
-
-impl Failed {
-    /// It failed now, for the first time or after `before`.
-    fn after(before: Option<Failed>) -> Failed {
-        let longer = |before: Failed| before.wait * TRY_AGAIN_SLOWER;
-        let wait = before.map_or(TRY_AGAIN_AFTER, longer).min(TRY_AGAIN_AFTER_MOST);
-        Failed { since: Instant::now(), wait }
-    }
-
-    fn is_waiting(&self) -> bool {
-        self.since.elapsed() < self.wait
-    }
+/// How long a study waits after this many attempts, at least one.
+fn wait_after(attempts: u32) -> Duration {
+    let factor = TRY_AGAIN_SLOWER.saturating_pow(attempts.saturating_sub(1));
+    TRY_AGAIN_AFTER.saturating_mul(factor).min(TRY_AGAIN_AFTER_MOST)
 }
 
 impl Worker {
@@ -151,6 +138,7 @@ impl Worker {
     /// Every study that is due now. While the disk is nearly full nothing is touched that would have to be written.
     fn round(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         self.pulse.beat();
+        let now = Instant::now();
         let mut due = Vec::new();
         if self.keeper.has_space_to_work() {
             if self.config.analyse_when_whole {
@@ -158,10 +146,10 @@ impl Worker {
             }
             due = self.index.due(SystemTime::now(), self.config.quiet_period())?;
             self.failed.retain(|study_ref, _| due.contains(study_ref));
-            due.retain(|study_ref| !self.failed.get(study_ref).is_some_and(Failed::is_waiting));
+            due.retain(|study_ref| self.failed.get(study_ref).is_none_or(|again| *again <= now));
         }
         let mut reasons = Vec::new();
-        if self.failed.values().any(Failed::is_waiting) {
+        if self.failed.values().any(|again| *again > now) {
             reasons.push(HealthReason::AnalysisError);
         }
         for study_ref in &due {
@@ -206,10 +194,9 @@ impl Worker {
 
     /// Has a study wait for its next attempt, if it gets one.
     fn note_failure(&mut self, study_ref: &StudyRef) -> Result<(), IndexError> {
-        let before = self.failed.remove(study_ref);
-        let record = self.index.study(study_ref)?;
-        if record.is_some_and(|record| record.attempts < self.config.max_attempts) {
-            self.failed.insert(study_ref.clone(), Failed::after(before));
+        let attempts = self.index.study(study_ref)?.map_or(0, |record| record.attempts);
+        if attempts < self.config.max_attempts {
+            self.failed.insert(study_ref.clone(), Instant::now() + wait_after(attempts));
         }
         Ok(())
     }
@@ -478,14 +465,8 @@ mod tests {
 
     #[test]
     fn a_study_that_fails_again_waits_longer_up_to_a_limit() {
-        let mut failed = None;
-        let mut waits = Vec::new();
-        for _ in 0..5 {
-            let now = Failed::after(failed.take());
-            assert!(now.is_waiting());
-            waits.push(now.wait.as_secs());
-            failed = Some(now);
-        }
+        let waits = [1, 2, 3, 4, 5].map(|attempts| wait_after(attempts).as_secs());
         assert_eq!(waits, [5, 20, 80, 320, 600]);
+        assert_eq!(wait_after(u32::MAX), TRY_AGAIN_AFTER_MOST);
     }
 }
