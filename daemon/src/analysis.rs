@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use modic_models::Kernels;
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
@@ -15,12 +16,13 @@ use crate::hex::hex;
 use crate::modic::{self, ModicResult, QualityFlag};
 use crate::report::{self, BundleUsed, FindingBody, ReportError};
 use crate::segment::{LOOKS, OnSlice, SegmentError, Segmentation, Segmenter};
-use crate::study::{self, Headers, Reason, Selection, SeriesPair, SeriesRefusal};
+use crate::study::{self, Headers, Reason, Selection, SeriesPair, SeriesRefusal, Weighting};
 use crate::volume::{self, AssembleError};
 
 /// Analyses exams with one set of bundles and thresholds.
 pub struct Analyser {
     segmenter: Segmenter,
+    kernels: Kernels,
     study: study::Config,
     modic: modic::Config,
 }
@@ -31,8 +33,8 @@ pub struct Prepared {
     fat_suppressed: Vec<String>,
     /// Series that were not taken, and why.
     pub refused_series: Vec<SeriesRefusal>,
-    /// What the result will depend on, as SHA-256 in hex: the pair's files, the bundles, the thresholds, the
-    /// program's version. Same fingerprint, same result.
+    /// What the result will depend on, as SHA-256 in hex: the pair's files, which fat-suppressed series there are, the
+    /// bundles, whether they run in integers, the thresholds, the program's version. Same fingerprint, same findings.
     pub fingerprint: String,
 }
 
@@ -109,7 +111,12 @@ impl Analyser {
 
     /// With these networks.
     pub fn of(segmenter: Segmenter, config: &Config) -> Analyser {
-        Analyser { segmenter, study: config.study.clone(), modic: config.modic.clone() }
+        Analyser {
+            segmenter,
+            kernels: config.segment.kernels,
+            study: config.study.clone(),
+            modic: config.modic.clone(),
+        }
     }
 
     /// The networks in use.
@@ -134,7 +141,7 @@ impl Analyser {
             Ok(pair) => pair,
             Err(reason) => return Ok(Err(Refused { reason, refused_series })),
         };
-        let fingerprint = self.fingerprint(&pair).map_err(AnalysisError::Read)?;
+        let fingerprint = self.fingerprint(&pair, &fat_suppressed).map_err(AnalysisError::Read)?;
         let fat_suppressed = fat_suppressed.iter().map(ToString::to_string).collect();
         Ok(Ok(Prepared { pair, fat_suppressed, refused_series, fingerprint }))
     }
@@ -217,6 +224,9 @@ impl Analyser {
             clock.stage("segment");
             let result = modic::analyse(&segmentation, &self.modic);
             clock.stage("modic");
+            if result.spine.vertebrae.is_empty() {
+                return Err(SegmentError::NoVertebrae.into());
+            }
             Ok(Examined { segmentation, result, unrounded })
         };
         let first = once(&mut self.segmenter, false)?;
@@ -231,9 +241,16 @@ impl Analyser {
         once(&mut self.segmenter.unrounded().map_err(SegmentError::from)?, true)
     }
 
-    fn fingerprint(&self, pair: &SeriesPair) -> std::io::Result<String> {
+    fn fingerprint(
+        &self,
+        pair: &SeriesPair,
+        fat_suppressed: &[Weighting],
+    ) -> std::io::Result<String> {
         let mut hasher = Sha256::new();
-        let settings = (env!("CARGO_PKG_VERSION"), &self.study, &self.modic);
+        // All integer kernels give the same bytes, whatever the CPU.
+        let in_integers = self.kernels != Kernels::Tract;
+        let version = env!("CARGO_PKG_VERSION");
+        let settings = (version, in_integers, &self.study, &self.modic, fat_suppressed);
         hasher.update(serde_json::to_vec(&settings).map_err(std::io::Error::other)?);
         for identity in self.segmenter.identities() {
             hasher.update(identity);
@@ -287,5 +304,41 @@ impl StageClock {
             Some((_, sum)) => *sum += took,
             None => self.stages.push((name, took)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Axis, s};
+
+    use super::*;
+    use crate::phantom::{PhantomExam, Settings, generate, tissue_class};
+
+    fn small() -> PhantomExam {
+        let (rows, pixel_mm) = (192, 280.0 / 192.0);
+        generate(7, &Settings { slices: 5, rows, columns: rows, pixel_mm, ..Settings::default() })
+    }
+
+    /// What of a series lies at and below a row of T1.
+    fn from_row(of: &Volume, row: usize) -> Volume {
+        let mut grid = of.grid.clone();
+        grid.origin = grid.to_patient([0.0, row as f64, 0.0]);
+        grid.shape[1] -= row;
+        Volume::new(of.data.slice(s![.., row.., ..]).to_owned(), grid)
+    }
+
+    #[test]
+    fn an_exam_of_the_sacrum_alone_has_no_result() {
+        let exam = small();
+        let sacrum = exam.truth.tissue.mapv(|class| class == tissue_class::S1);
+        let top = sacrum.axis_iter(Axis(1)).position(|row| row.iter().any(|s1| *s1)).unwrap();
+        let mut analyser = Analyser::new(None, &Config::with_state_dir("unused".into())).unwrap();
+        assert!(analyser.examine(&exam.t1, &exam.t2).is_ok());
+        let t1 = from_row(&exam.t1, top);
+        let mut goes_on = || ControlFlow::Continue(());
+        let seen = analyser.segmenter.segment(&t1, exam.t2.clone(), &mut goes_on);
+        assert!(seen.is_ok(), "the sacrum is seen");
+        let refused = analyser.examine(&t1, &exam.t2).err();
+        assert!(matches!(refused, Some(SegmentError::NoVertebrae)), "{refused:?}");
     }
 }

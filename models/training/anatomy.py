@@ -48,6 +48,12 @@ def majority(stack: np.ndarray) -> np.ndarray:
     return np.where(2 * most > len(stack), np.array(list(votes))[best], IGNORE).astype(np.uint8)
 
 
+def dice(guess, truth, known) -> float:
+    """Of masks where the truth is known; arrays or tensors."""
+    a, b = guess & known, truth & known
+    return float(2 * (a & b).sum() / max(1, a.sum() + b.sum()))
+
+
 def _is_disc(mask: np.ndarray) -> np.ndarray:
     return (mask > MASK_DISC) & (mask <= MASK_DISC + LAST_VERTEBRA)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from . import splits
+from . import preprocess, splits
 from .anatomy import classes_of, exact_classes
 
 AXES = "PIL"  # where SimpleITK's first, second and third axis point: columns, rows, slices
@@ -39,8 +39,22 @@ class Case:
 
     @cached_property
     def t2(self) -> Volume:
-        moving = _read(self.path("images", "t2"))
-        return _volume(sitk.Resample(moving, self._t1, sitk.Transform(), sitk.sitkLinear, 0.0))
+        return self.t2_moved_back((0.0, 0.0))
+
+    def t2_moved_back(self, mm: tuple[float, float]) -> Volume:
+        """T2 on T1's grid as the daemon lays it there, from its own pixels, where it lies so far too low and too far back."""
+        t2 = _read(self.path("images", "t2"))
+        signal, to_index = sitk.GetArrayFromImage(t2).astype(np.float32), np.linalg.inv(_steps(t2))
+        onto, start = to_index @ _steps(self._t1), to_index @ np.subtract(self._t1.GetOrigin(), t2.GetOrigin())
+        columns, rows, slices = self._t1.GetSize()
+        down, back = np.divide(mm, self.t1.spacing)
+        row, column = np.mgrid[:rows, :columns]
+
+        def slice_(k: int) -> np.ndarray:
+            voxels = np.stack([column + back, row + down, np.full(row.shape, k)])
+            return preprocess.sample(signal, (np.tensordot(onto, voxels, 1) + start[:, None, None])[::-1])
+
+        return Volume(np.stack([slice_(k) for k in range(slices)]), self.t1.spacing, self.t1.slice_mm)
 
     @property
     def paired(self) -> bool:
@@ -73,10 +87,12 @@ class Case:
         return _volume(_read(self.path("images", "t2_SPACE"))), _volume(_read(path)).data.astype(np.uint8)
 
     @cached_property
-    def grades(self) -> tuple[int, ...]:
-        """Modic grade of each disc from L5-S1 up; empty where they weren't graded."""
-        rows = {int(r["IVD label"]): int(float(r["Modic"] or 0)) for r in _gradings(self.root).get(self.patient, [])}
-        return tuple(rows.get(k, 0) for k in range(1, max(rows, default=0) + 1))
+    def grades(self) -> tuple[int | None, ...]:
+        """Modic grade of each disc from L5-S1 up, None where one wasn't graded; empty where none was."""
+        rows = {int(r["IVD label"]): r["Modic"].strip() for r in _gradings(self.root).get(self.patient, [])}
+        if not any(rows.values()):
+            return ()
+        return tuple(int(float(rows[k])) if rows.get(k) else None for k in range(1, max(rows) + 1))
 
     @cached_property
     def _t1(self) -> sitk.Image:
@@ -131,6 +147,11 @@ def _gradings(root: Path) -> dict[str, list[dict[str, str]]]:
 
 def _read(path: Path) -> sitk.Image:
     return sitk.DICOMOrient(sitk.ReadImage(str(path)), AXES)
+
+
+def _steps(image: sitk.Image) -> np.ndarray:
+    """What a column, a row and a slice further on is in mm: the columns of a matrix."""
+    return np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
 
 
 def _volume(image: sitk.Image) -> Volume:

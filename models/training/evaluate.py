@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 
 import numpy as np
 from scipy.ndimage import binary_opening, label
 
 from . import anatomy, dataset, levels, modic, preprocess, vertebrae
+from .modic import Network, probability, sigmoid
 
-Network = Callable[[np.ndarray], np.ndarray]  # [1, c, h, w] -> logits [classes, h, w]
 LESION_MM3, FINDING_MM3, CONTACT_MM = 100.0, 50.0, 3.0
 THRESHOLDS = np.arange(0.2, 0.91, 0.1)
 
@@ -71,11 +70,9 @@ def modic_figures(run: Network, found: list[modic.Sample], crops: dict, threshol
     out = {}
     for name, (inputs, target) in crops.items():
         guess = np.concatenate([sigmoid(run(x[None].numpy())) for x in inputs])
-        for_dice = [g > threshold for g in guess]
-        known = target.numpy() != anatomy.IGNORE
-        truth, both = target.numpy() == 1, np.stack(for_dice) & known
-        out[f"{name}_dice"] = float(2 * (both & truth).sum() / max(1, both.sum() + truth.sum()))
-    table = disc_table(run, found)
+        truth = target.numpy()
+        out[f"{name}_dice"] = anatomy.dice(guess > threshold, truth == 1, truth != anatomy.IGNORE)
+    table = modic.disc_table(run, found)
     if table:
         out |= agreement(table, threshold)
     return out
@@ -109,25 +106,6 @@ def parts(mask: np.ndarray, smallest: float) -> list[np.ndarray]:
     labelled, count = label(mask)
     sizes = np.bincount(labelled.ravel(), minlength=count + 1)
     return [labelled == i for i in range(1, count + 1) if sizes[i] >= smallest]
-
-
-def probability(run: Network, s: modic.Sample) -> np.ndarray:
-    """Of Modic change, `[row, column]`."""
-    padded = preprocess.pad(s.ratios.astype(np.float32), 16)[None]
-    return sigmoid(run(padded))[0, : s.disc.shape[0], : s.disc.shape[1]]
-
-
-def disc_table(run: Network, found: list[modic.Sample]) -> list[tuple[str, int, int, float]]:
-    """(patient, disc, grade, score) of real pairs."""
-    rows = []
-    for s in found:
-        if s.source != "real":
-            continue
-        guess = probability(run, s)
-        for k, grade in enumerate(s.grades, 1):
-            score = modic.disc_score(guess, s.disc, k)
-            rows += [] if score is None else [(s.patient, k, grade, score)]
-    return rows
 
 
 def agreement(table: list[tuple[str, int, int, float]], threshold: float) -> dict[str, float]:
@@ -170,7 +148,3 @@ def remembered(run: Network) -> Network:
         return known[key]
 
     return ask
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(x, -30, 30)))

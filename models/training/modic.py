@@ -11,6 +11,7 @@ found somewhere: a multiple-instance term).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter, label
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from . import augment, dataset, lesions, levels, preprocess, register
+from . import anatomy, augment, dataset, lesions, levels, preprocess, register
 from .anatomy import IGNORE, S1, VERTEBRA
 
 PIXEL_MM = 0.75
@@ -37,6 +38,8 @@ RARE = 3.0  # times as often as others come slices with sclerosis or two types: 
 ALONE = 0.15  # of phantom crops have no neighbours, as where one slice is all there is
 DICE_FLOOR = 20.0  # pixels
 
+Network = Callable[[np.ndarray], np.ndarray]  # [1, c, h, w] -> logits [classes, h, w]
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -50,7 +53,7 @@ class Sample:
     depth: np.ndarray
     clean: tuple[int, ...] = ()  # discs where a lesion may be painted
     bags: tuple[int, ...] = ()  # discs with a change somewhere
-    grades: tuple[int, ...] = ()
+    grades: tuple[int | None, ...] = ()
     slice_mm: float = 0.0  # of phantoms: distance between slices
     weight: float = 1.0  # how often it is drawn, against others of its source
 
@@ -64,12 +67,14 @@ def samples_of(case: dataset.Case) -> list[Sample]:
     """Of one exam: by its exact truth, or by its discs' grades; none where it has neither."""
     if case.classes is None or (case.modic is None and not case.grades):
         return []
-    t1, t2 = (np.stack([preprocess.resample(s, case.t1.spacing, PIXEL_MM) for s in v.data]) for v in (case.t1, case.t2))
+    t1, t2 = _resampled(case.t1), _resampled(case.t2)
     classes = np.stack([_nearest(s, case.t1.spacing, t1.shape[1:]) for s in case.classes])
     bodies = np.isin(classes, (VERTEBRA, S1))
     if not bodies.any():
         return []
-    t2 = register.aligned(t1, t2, bodies, (PIXEL_MM, PIXEL_MM))
+    moved = register.moved_mm(t1, t2, bodies, (PIXEL_MM, PIXEL_MM))
+    if any(moved):
+        t2 = _resampled(case.t2_moved_back(moved))
     ratios = ratios_of(t1, t2, classes, (PIXEL_MM, PIXEL_MM))
     box = surroundings(bodies.any(0))
     ratios, classes = ratios[(..., *box)], classes[(..., *box)]
@@ -131,7 +136,7 @@ def graded_samples(case: dataset.Case, ratios: np.ndarray, classes: np.ndarray) 
     """Slices in which S1 is seen: without it nothing can be counted.
 
     Grades are of whole discs. Discs graded 0 are clean on every slice; on which slice a change lies isn't known, so only
-    the middle one must show it.
+    the middle one must show it. Of a disc that wasn't graded nothing is known.
     """
     around, found = between_neighbours(ratios), []
     for k, one in enumerate(classes):
@@ -145,17 +150,17 @@ def graded_samples(case: dataset.Case, ratios: np.ndarray, classes: np.ndarray) 
     return found
 
 
-def _weak_target(ratios: np.ndarray, seen: levels.Levels, grades: tuple[int, ...]) -> tuple[np.ndarray, tuple[int, ...]]:
+def _weak_target(ratios: np.ndarray, seen: levels.Levels, grades: tuple[int | None, ...]) -> tuple[np.ndarray, tuple[int, ...]]:
     r1, r2 = (gaussian_filter(r, 1.0 / PIXEL_MM) for r in ratios)
     target = np.zeros(r1.shape, np.uint8)
     bags = []
     for k in range(1, seen.bodies):
-        region = seen.disc == k
-        if k > len(grades):
+        region, grade = seen.disc == k, grades[k - 1] if k <= len(grades) else None
+        if grade is None:
             target[region] = IGNORE
-        elif grades[k - 1] > 0:
+        elif grade > 0:
             target[region & ((r1 < 0.93) | (r1 > 1.07))] = IGNORE
-            bright = _touching(region & (r1 > 1.2) & (r2 > 0.9), seen.depth) if grades[k - 1] == 2 else region & False
+            bright = _touching(region & (r1 > 1.2) & (r2 > 0.9), seen.depth) if grade == 2 else region & False
             target[bright] = 1
             bags += [] if bright.any() else [k]
     return target, tuple(bags)
@@ -277,27 +282,30 @@ def loss(logits: Tensor, target: Tensor, bag: Tensor) -> Tensor:
     return 4 * entropy + 1 - dice + BAG_WEIGHT * some
 
 
-@torch.inference_mode()
-def probability(net: torch.nn.Module, ratios: np.ndarray) -> np.ndarray:
-    """Of Modic change, for a whole slice `[6, row, column]`."""
-    padded = torch.from_numpy(preprocess.pad(ratios.astype(np.float32), 16))[None]
-    return net(padded)[0, 0, : ratios.shape[1], : ratios.shape[2]].sigmoid().numpy()
-
-
 def disc_score(probability: np.ndarray, disc: np.ndarray, k: int) -> float | None:
     """Mean of the highest `BAG_TOP` probabilities at a disc's endplates; None where it isn't seen."""
     values = probability[disc == k]
     return float(np.sort(values)[-BAG_TOP:].mean()) if len(values) > 5 * BAG_TOP else None
 
 
-def disc_table(net: torch.nn.Module, found: list[Sample]) -> list[tuple[str, int, int, float]]:
+def probability(run: Network, s: Sample) -> np.ndarray:
+    """Of Modic change, `[row, column]`."""
+    padded = preprocess.pad(s.ratios.astype(np.float32), 16)[None]
+    return sigmoid(run(padded))[0, : s.disc.shape[0], : s.disc.shape[1]]
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(x, -30, 30)))
+
+
+def disc_table(run: Network, found: list[Sample]) -> list[tuple[str, int, int, float]]:
     """(patient, disc, grade, score) for every graded disc of the real samples."""
     rows = []
     for s in found:
         if s.source == "real":
-            guess = probability(net, s.ratios)
+            guess = probability(run, s)
             for k, grade in enumerate(s.grades, 1):
-                score = disc_score(guess, s.disc, k)
+                score = None if grade is None else disc_score(guess, s.disc, k)
                 rows += [] if score is None else [(s.patient, k, grade, score)]
     return rows
 
@@ -318,17 +326,11 @@ def validate(net: torch.nn.Module, crops: dict[str, tuple[Tensor, Tensor]], foun
     out = {}
     for name, (inputs, target) in crops.items():
         guess = torch.cat([net(x)[:, 0].sigmoid() for x in inputs.split(8)])
-        out[f"{name}_dice"] = dice(guess > threshold, target)
-    table = disc_table(net, found)
+        out[f"{name}_dice"] = anatomy.dice(guess > threshold, target == 1, target != IGNORE)
+    table = disc_table(lambda x: net(torch.from_numpy(x))[0].numpy(), found)
     if table:
         out["disc_auc"] = auc([r[3] for r in table if r[2] > 0], [r[3] for r in table if r[2] == 0])
     return out
-
-
-def dice(guess: Tensor, target: Tensor) -> float:
-    known = target != IGNORE
-    a, b = guess & known, target == 1
-    return float(2 * (a & b).sum() / max(1, a.sum() + b.sum()))
 
 
 def auc(positive: list[float], negative: list[float]) -> float:
@@ -344,6 +346,10 @@ def _sample(source, patient, ratios, target, disc, depth, **rest) -> Sample:
 
 def _nothing(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return np.zeros(shape, np.uint8), np.full(shape, np.inf, np.float32)
+
+
+def _resampled(volume: dataset.Volume) -> np.ndarray:
+    return np.stack([preprocess.resample(one, volume.spacing, PIXEL_MM) for one in volume.data])
 
 
 def _nearest(mask: np.ndarray, spacing: tuple[float, float], shape: tuple[int, int]) -> np.ndarray:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import binary_dilation, shift
+from scipy.ndimage import binary_dilation
 
 REACH_MM = 6.0
 LEAST_MM, LEAST_GAIN = 2.0, 1.1  # less is no move of the patient: chemical shift alone looks like that
 NEAR_MM = 8.0  # of the bodies: belly and bowel move with every breath
 
 
-def aligned(t1: np.ndarray, t2: np.ndarray, bodies: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
-    """T2 `[slice, row, column]` on T1's grid, the patient where they lay during T1."""
+def moved_mm(t1: np.ndarray, t2: np.ndarray, bodies: np.ndarray, spacing: tuple[float, float]) -> tuple[float, float]:
+    """How far T2 `[slice, row, column]`, on T1's grid, lies too low and too far back; 0 where the patient lay still."""
     off, gain = edge_shift(t1, t2, bodies, spacing)
-    moved = np.hypot(*off) >= LEAST_MM and gain >= LEAST_GAIN
-    return shift(t2, (0, *(-mm / s for mm, s in zip(off, spacing))), order=1) if moved else t2
+    return tuple(off) if np.hypot(*off) >= LEAST_MM and gain >= LEAST_GAIN else (0.0, 0.0)
 
 
 def edge_shift(t1: np.ndarray, t2: np.ndarray, bodies: np.ndarray, spacing: tuple[float, float]) -> tuple[np.ndarray, float]:

@@ -177,11 +177,5 @@ def validate(net: torch.nn.Module, held_out: dict[str, tuple[Tensor, Tensor]]) -
     for source, (inputs, label) in held_out.items():
         guess = torch.cat([net(x).argmax(1) for x in inputs.split(8)])
         for cls in range(1, len(anatomy.CLASSES)):
-            out[f"{source}_{anatomy.CLASSES[cls]}"] = dice(guess, label, cls)
+            out[f"{source}_{anatomy.CLASSES[cls]}"] = anatomy.dice(guess == cls, label == cls, label != anatomy.IGNORE)
     return out
-
-
-def dice(guess: Tensor, label: Tensor, cls: int) -> float:
-    known = label != anatomy.IGNORE
-    a, b = (guess == cls) & known, (label == cls) & known
-    return float(2 * (a & b).sum() / max(1, a.sum() + b.sum()))

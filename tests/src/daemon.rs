@@ -73,14 +73,6 @@ impl Daemon {
         Self::start_with(folder, mqtt_port, ["", "", keys, ""])
     }
 
-    /// Starts one that logs from a level on.
-    pub fn start_logging(folder: &Path, mqtt_port: u16, level: &'static str) -> Daemon {
-        let mut daemon = Self::prepare(folder, mqtt_port, [""; 4]);
-        daemon.environment.push(("RUST_LOG", level.into()));
-        daemon.restart();
-        daemon
-    }
-
     /// Starts one with more keys in `[receive]`, and more sections, that looks twice where a type hangs on little.
     pub fn start_with_second_look(
         folder: &Path,

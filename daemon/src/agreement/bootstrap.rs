@@ -11,6 +11,8 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 use super::kappa::two_sided;
 use crate::quantile::quantile;
 
+/// Of fewer there is nothing to draw from: all samples would be the same.
+const MIN_STUDIES: usize = 2;
 /// A figure that isn't defined in more than this share of samples has no interval.
 const MAX_UNDEFINED: f64 = 0.1;
 /// What an interval leaves out on each side.
@@ -40,6 +42,14 @@ pub struct Interval {
     pub high: f64,
 }
 
+impl Interval {
+    /// Of a figure's values in samples.
+    pub(crate) fn of(mut samples: Vec<f64>) -> Option<Interval> {
+        samples.sort_by(f64::total_cmp);
+        Some(Interval { low: quantile(&samples, TAIL)?, high: quantile(&samples, 1.0 - TAIL)? })
+    }
+}
+
 /// With the map less without it.
 ///
 /// Its standard error is the standard deviation of the samples (times the root of n / (n - 1) for n studies, by which
@@ -62,7 +72,7 @@ pub struct Difference {
 }
 
 /// What samples say of a figure without the map, of it with the map, and of their difference.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Bootstrap {
     pub(super) intervals: [Option<Interval>; 2],
     pub(super) difference: Option<Difference>,
@@ -79,44 +89,42 @@ pub(super) fn add_up(terms: impl Iterator<Item = impl AsRef<[f64]>>) -> Vec<f64>
     sum
 }
 
+/// The values of figures in samples of studies, which are drawn with replacement; `figures` gets the places of those drawn.
+/// `None` where there are too few studies, or where too many samples lack the figure.
+pub(crate) fn resample<const N: usize>(
+    studies: usize,
+    resampling: Resampling,
+    figures: impl Fn(&[usize]) -> [Option<f64>; N],
+) -> [Option<Vec<f64>>; N] {
+    let mut random = Pcg64::seed_from_u64(resampling.seed);
+    let mut values: [Vec<f64>; N] = std::array::from_fn(|_| Vec::new());
+    let samples = if studies < MIN_STUDIES { 0 } else { resampling.samples };
+    for _ in 0..samples {
+        let drawn: Vec<usize> = (0..studies).map(|_| random.random_range(0..studies)).collect();
+        for (values, value) in values.iter_mut().zip(figures(&drawn)) {
+            values.extend(value);
+        }
+    }
+    let enough = ((1.0 - MAX_UNDEFINED) * resampling.samples as f64).max(2.0);
+    values.map(|values| (values.len() as f64 >= enough).then_some(values))
+}
+
 /// Draws samples of studies; `figures` makes of a sum the figure without the map and the one with it.
 pub(super) fn bootstrap(
     studies: &[Vec<f64>],
     resampling: Resampling,
     figures: impl Fn(&[f64]) -> [Option<f64>; 2],
 ) -> Bootstrap {
-    if studies.len() < 2 {
-        return Bootstrap::default();
-    }
-    let mut random = Pcg64::seed_from_u64(resampling.seed);
-    let (mut values, mut differences) = ([Vec::new(), Vec::new()], Vec::new());
-    for _ in 0..resampling.samples {
-        let drawn = (0..studies.len()).map(|_| &studies[random.random_range(0..studies.len())]);
-        let drawn = figures(&add_up(drawn));
-        for (values, value) in values.iter_mut().zip(drawn) {
-            values.extend(value);
-        }
-        if let [Some(blind), Some(with_map)] = drawn {
-            differences.push(with_map - blind);
-        }
-    }
-    let enough = |values: &[f64]| {
-        values.len() as f64 >= (1.0 - MAX_UNDEFINED) * resampling.samples as f64 && values.len() > 1
-    };
-    let intervals = values.map(|mut values| {
-        values.sort_by(f64::total_cmp);
-        if !enough(&values) {
-            return None;
-        }
-        Some(Interval { low: quantile(&values, TAIL)?, high: quantile(&values, 1.0 - TAIL)? })
+    let with_less_without = |[blind, with_map]: [Option<f64>; 2]| Some(with_map? - blind?);
+    let [blind, with_map, differences] = resample(studies.len(), resampling, |drawn| {
+        let [blind, with_map] = figures(&add_up(drawn.iter().map(|at| &studies[*at])));
+        [blind, with_map, with_less_without([blind, with_map])]
     });
-    let difference = match figures(&add_up(studies.iter())) {
-        [Some(blind), Some(with_map)] if enough(&differences) => {
-            difference(with_map - blind, &differences, studies.len())
-        }
-        _ => None,
-    };
-    Bootstrap { intervals, difference }
+    let difference = differences.and_then(|samples| {
+        let value = with_less_without(figures(&add_up(studies.iter())))?;
+        difference(value, &samples, studies.len())
+    });
+    Bootstrap { intervals: [blind, with_map].map(|samples| Interval::of(samples?)), difference }
 }
 
 /// Differences smaller than this are rounding.

@@ -213,7 +213,7 @@ fn complete(
 /// How long a reader needs for an exam.
 #[derive(Debug, Clone, Serialize)]
 pub struct Times {
-    /// The reader; `None`: all of them, each study with the mean of its readers.
+    /// The reader; `None`: all who read in both sessions, or all where nobody did, each time counting alike.
     pub reader: Option<String>,
     /// Studies that have a time in each session that the reader has times for.
     pub studies: usize,
@@ -229,10 +229,15 @@ impl Times {
     /// One reader's times, or those of all.
     pub(super) fn new(reader: Option<&str>, gradings: &Gradings, resampling: Resampling) -> Times {
         let readers = reader.map_or_else(|| gradings.readers(), |reader| [reader].into());
+        let seconds = |reader| Session::BOTH.map(|session| gradings.seconds(reader, session));
+        let mut times: Vec<[BTreeMap<&str, f64>; 2]> = readers.into_iter().map(seconds).collect();
         // Only pairs of times of one reader and study are compared, else readers would be weighed differently.
+        let has_both = |of: &[BTreeMap<&str, f64>; 2]| of.iter().all(|times| !times.is_empty());
+        if times.iter().any(has_both) {
+            times.retain(has_both);
+        }
         let mut studies: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-        for reader in readers {
-            let [blind, with_map] = Session::BOTH.map(|session| gradings.seconds(reader, session));
+        for [blind, with_map] in &times {
             let all: BTreeSet<&str> = blind.keys().chain(with_map.keys()).copied().collect();
             for study in all {
                 let one =
@@ -240,7 +245,7 @@ impl Times {
                         Some(seconds) => Some([1.0, *seconds]),
                         None => (of.is_empty() || other.is_empty()).then_some([0.0, 0.0]),
                     };
-                if let (Some(a), Some(b)) = (one(&blind, &with_map), one(&with_map, &blind)) {
+                if let (Some(a), Some(b)) = (one(blind, with_map), one(with_map, blind)) {
                     let sum = studies.entry(study).or_insert_with(|| vec![0.0; 4]);
                     sum.iter_mut().zip(a.iter().chain(&b)).for_each(|(sum, part)| *sum += part);
                 }
@@ -254,5 +259,38 @@ impl Times {
         let difference = bootstrap(&terms, resampling, figures).difference;
         let reader = reader.map(str::to_owned);
         Times { reader, studies: terms.len(), blind, with_map, difference }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agreement::{Grade, Grading};
+
+    fn times(of: &[(&str, Session, [f64; 2])]) -> Times {
+        let rows = of.iter().flat_map(|(reader, session, seconds)| {
+            (1..).zip(seconds).map(move |(study, seconds): (u8, _)| Grading {
+                study_ref: study.to_string(),
+                reader: (*reader).to_owned(),
+                session: *session,
+                endplate: "L4 inferior".parse().unwrap(),
+                grade: Grade::None,
+                seconds: Some(*seconds),
+                time: None,
+            })
+        });
+        Times::new(None, &Gradings::new(rows).unwrap(), Resampling::default())
+    }
+
+    #[test]
+    fn times_of_all_are_those_of_readers_who_read_in_both_sessions() {
+        let of_a = ("A", Session::Blind, [100.0, 110.0]);
+        let of_b = [("B", Session::Blind, [40.0, 60.0]), ("B", Session::WithMap, [30.0, 40.0])];
+        let all = times(&[of_a, of_b[0], of_b[1]]);
+        assert_eq!((all.studies, all.blind, all.with_map), (2, Some(50.0), Some(35.0)));
+        assert_eq!(all.difference.unwrap().value, -15.0);
+        // Where nobody has both there is nothing to compare, only to tell.
+        let all = times(&[of_a, of_b[0]]);
+        assert_eq!((all.blind, all.with_map), (Some(77.5), None));
     }
 }

@@ -19,6 +19,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::Serialize;
 
+pub(crate) use bootstrap::resample;
 pub use bootstrap::{Difference, Interval, Resampling};
 pub use categories::{By, Categories, NotGradable};
 pub use compare::{Comparison, Figure, SessionKappa, Statistic, Times};

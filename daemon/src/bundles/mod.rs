@@ -8,6 +8,7 @@
 //!   here what it did where it was made.
 //! - A bundle's folder is whole and on disk before `state.json` names it, and a switch is the renaming of that one file. So
 //!   a power cut leaves the old state or the new one.
+//! - A state that can't be understood costs no bundle: it is put aside, and what it names stays.
 //!
 //! The daemon and the command line may work on it at once: who changes something holds a lock on the file `lock`. Nothing here
 //! runs exams; the service tells when one begins and ends ([`Store::analysis_begins`]).

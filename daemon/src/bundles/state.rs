@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use semver::Version;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Network, Reason};
 
@@ -33,6 +33,7 @@ pub struct Slots {
     /// The version inside the program when it was last looked at.
     in_program: Option<Version>,
     /// What was refused last since something was activated.
+    #[serde(deserialize_with = "if_understood")]
     pub refused: Option<Refused>,
     /// The box went back by itself, and nobody has chosen a bundle since.
     pub went_back: bool,
@@ -83,7 +84,19 @@ pub struct Refused {
     pub reason: Reason,
 }
 
+/// A later program may have had another reason, which must not cost the rest of the state.
+fn if_understood<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Refused>, D::Error> {
+    let refused = serde_json::Value::deserialize(from)?;
+    Ok(serde_json::from_value(refused).unwrap_or_default())
+}
+
 impl State {
+    /// Of a box whose own can't be understood: every network is the program's, and nobody has chosen that.
+    pub(super) fn lost() -> State {
+        let slots = Slots { went_back: true, ..Slots::default() };
+        State(Network::ALL.iter().map(|network| (*network, slots.clone())).collect())
+    }
+
     /// Of one network.
     pub fn of(&self, network: Network) -> Slots {
         self.0.get(&network).cloned().unwrap_or_default()
@@ -351,5 +364,18 @@ mod tests {
         assert!(state.refers_to("i0.5.0") && state.refers_to("i0.6.0"));
         assert!(!state.refers_to("i0.4.0"));
         assert_eq!(state.of(Network::Vertebrae), Slots::default());
+    }
+
+    #[test]
+    fn a_reason_of_a_later_program_costs_nothing_but_itself() {
+        let mut state = State::default();
+        *state.of_mut(Network::Modic) = with("0.5.0");
+        let without = state.clone();
+        let refused = Refused { version: version("0.6.0"), reason: Reason::TooSlow };
+        state.of_mut(Network::Modic).refused = Some(refused);
+        let text = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+        let later = text.replace("too_slow", "too_heavy");
+        assert_eq!(serde_json::from_str::<State>(&later).unwrap(), without);
     }
 }

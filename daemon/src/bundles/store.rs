@@ -74,25 +74,32 @@ impl Store {
 
     /// What is active, staged and previous. Without a state that can be read: the bundles inside the program.
     pub fn state(&self) -> State {
-        self.read_state().unwrap_or_else(|error| {
-            tracing::error!(%error, "The bundles' state can't be read; those inside the program are used.");
-            State::default()
-        })
+        match self.read_state() {
+            Ok((state, _)) => state,
+            Err(error) => {
+                tracing::error!(%error, "The bundles' state can't be read; those inside the program are used.");
+                State::default()
+            }
+        }
     }
 
-    /// The same. One that is damaged says no more than one that isn't there; one that can't be read may be whole.
-    fn read_state(&self) -> Result<State, FileError> {
+    /// The same, and the file's text where it can't be understood: it is damaged, or a later program's. One that can't be read
+    /// may be whole.
+    fn read_state(&self) -> Result<(State, Option<Vec<u8>>), FileError> {
         let path = self.state_file();
         let text = match fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(State::default());
+                return Ok((State::default(), None));
             }
             text => text.map_err(FileError::during("read", &path))?,
         };
-        Ok(serde_json::from_slice(&text).unwrap_or_else(|error| {
-            tracing::error!(%error, "The bundles' state is damaged; those inside the program are used.");
-            State::default()
-        }))
+        Ok(match serde_json::from_slice(&text) {
+            Ok(state) => (state, None),
+            Err(error) => {
+                tracing::error!(%error, "The bundles' state can't be understood; those inside the program are used.");
+                (State::lost(), Some(text))
+            }
+        })
     }
 
     /// Takes a package that verifies, to be activated later.
@@ -153,12 +160,15 @@ impl Store {
     /// Goes back to the previous bundle; if that doesn't verify any more, to the one inside the program.
     ///
     /// # Errors
-    /// There is none to go back to.
+    /// There is none to go back to, or only one that doesn't verify now.
     pub fn roll_back(&self, network: Network) -> Result<Slot, UpdateError> {
         self.may_change()?;
-        let target = self.state().of(network).target().ok_or(Reason::NothingBefore)?;
+        let slots = self.state().of(network);
+        let target = slots.target().ok_or(Reason::NothingBefore)?;
         let target = match self.load_from(network, &target) {
             Ok(_) => target,
+            // Nothing would change but that the previous one is lost, whose key may only be missing.
+            Err(error) if slots.active == Slot::Program => return Err(error),
             Err(error) => {
                 tracing::error!(%network, error = chain(error), "The previous bundle can't be used.");
                 Slot::Program
@@ -269,7 +279,11 @@ impl Store {
     ) -> Result<T, UpdateError> {
         create_dir(&self.root)?;
         let _lock = self.lock()?;
-        let before = self.read_state()?;
+        let (before, not_understood) = self.read_state()?;
+        if let Some(text) = not_understood {
+            // A person or a later program may make something of it.
+            write_atomically(&self.aside_file(), &text)?;
+        }
         self.sweep(&before);
         let mut state = before.clone();
         let result = change(&mut state)?;
@@ -300,11 +314,15 @@ impl Store {
         }
     }
 
-    /// Removes what no slot refers to: bundles that were replaced, and what an update left that didn't come to its end.
+    /// Removes what no slot refers to: bundles that were replaced, and what an update left that didn't come to its end. What a
+    /// state names that was put aside is kept with it.
     fn sweep(&self, state: &State) {
+        let aside = fs::read(self.aside_file()).unwrap_or_default();
+        let aside = String::from_utf8_lossy(&aside);
         for name in names_in(&self.root).unwrap_or_default() {
             let path = self.root.join(&name);
-            let removed = if path.is_dir() && !state.refers_to(&name) {
+            let is_needed = state.refers_to(&name) || aside.contains(&name);
+            let removed = if path.is_dir() && !is_needed {
                 fs::remove_dir_all(&path)
             } else if name.starts_with(TEMPORARY_PREFIX) {
                 fs::remove_file(&path)
@@ -408,6 +426,11 @@ impl Store {
     fn state_file(&self) -> PathBuf {
         self.root.join("state.json")
     }
+
+    /// Holds the last state that couldn't be understood.
+    fn aside_file(&self) -> PathBuf {
+        self.root.join("state.aside.json")
+    }
 }
 
 /// An exam whose types hang on little needs the network unrounded too; a blank slice of the smallest size tells whether
@@ -431,4 +454,52 @@ fn version(network: Network, slot: &Slot) -> Version {
 /// An error with its causes, for the log.
 fn chain(error: UpdateError) -> String {
     format!("{:#}", anyhow::Error::from(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const BUNDLE: &str = r#"{"identity":"0a1b","version":"9.0.0","sha256":"s","probation":null}"#;
+
+    /// The store of a box with this state, and the folder of [`BUNDLE`], which doesn't verify.
+    fn store(dir: &Path, state: &str) -> (Store, PathBuf) {
+        let folder = dir.join("bundles/0a1b");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(dir.join("bundles/state.json"), state).unwrap();
+        let config: Config = toml::from_str(&format!("state_dir = {dir:?}")).unwrap();
+        (Store::new(&config).unwrap(), folder)
+    }
+
+    #[test]
+    fn a_rollback_that_leads_nowhere_is_refused_and_keeps_the_bundle() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = format!(r#"{{"modic":{{"previous":{{"disk":{BUNDLE}}}}}}}"#);
+        let (store, folder) = store(dir.path(), &state);
+        let before = store.state();
+        let refused = store.roll_back(Network::Modic).unwrap_err();
+        assert_eq!(refused.reason, Reason::NotAPackage);
+        store.process_begins();
+        assert_eq!(store.state().of(Network::Modic).previous, before.of(Network::Modic).previous);
+        assert!(before.refers_to("0a1b") && folder.is_dir());
+    }
+
+    #[test]
+    fn a_state_that_is_not_understood_is_put_aside_with_its_bundles_and_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = format!(r#"{{"modic":{{"active":{{"shelf":{BUNDLE}}}}}}}"#);
+        let (store, folder) = store(dir.path(), &state);
+        for _ in 0..2 {
+            store.process_begins();
+            for network in Network::ALL {
+                let slots = store.state().of(*network);
+                assert!(slots.went_back && slots.active == Slot::Program);
+            }
+            assert!(folder.is_dir());
+        }
+        assert_eq!(fs::read_to_string(store.aside_file()).unwrap(), state);
+        assert!(serde_json::from_slice::<State>(&fs::read(store.state_file()).unwrap()).is_ok());
+    }
 }

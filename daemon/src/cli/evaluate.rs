@@ -9,7 +9,7 @@ use crate::analysis::Analyser;
 use crate::bundles;
 use crate::config::Config;
 use crate::dataset::Dataset;
-use crate::evaluate::{Options, Report, evaluate};
+use crate::evaluate::{Estimate, Options, Report, evaluate};
 
 /// Measure the program on a labelled data set in the layout of SPIDER.
 ///
@@ -67,7 +67,8 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     let exams = evaluate(&dataset, &mut analyser, other.as_mut(), options, &mut || bar.inc(1))?;
     bar.finish_and_clear();
 
-    let report = Report::new(analyser.bundles(), &args.dataset, args.split, exams);
+    let mut report = Report::new(analyser.bundles(), &args.dataset, args.split, exams);
+    report.against = other.map(|other| other.bundles());
     report.write(&args.out)?;
     let mut group = "";
     for figure in &report.figures {
@@ -75,8 +76,10 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
             group = figure.group;
             println!("{group}");
         }
-        let crate::evaluate::Estimate { value, low, high } = figure.estimate;
-        println!("  {:<50} {value:.3} [{low:.3}, {high:.3}]  {}", figure.name, figure.of);
+        let Estimate { value, interval } = figure.estimate;
+        let interval =
+            interval.map_or_else(String::new, |i| format!("[{:.3}, {:.3}]", i.low, i.high));
+        println!("  {:<50} {value:.3} {interval}  {}", figure.name, figure.of);
     }
     println!("report: {}", args.out.join("report.html").display());
     Ok(super::EXIT_OK)

@@ -124,7 +124,7 @@ fn certificate(file: &CertificateFile) -> Check {
     }
 }
 
-/// Whether certificates and keys fit each other: the daemon wouldn't start otherwise.
+/// Whether certificates and keys fit each other: without it the daemon doesn't start, or fetches no bundle.
 fn usable(config: &Config) -> Vec<Check> {
     let remedy = "Put the certificate and the key that belong to it there, both as PEM.";
     let check = |name: String, result: Result<(), String>| match result {
@@ -132,6 +132,14 @@ fn usable(config: &Config) -> Vec<Check> {
         Err(error) => Check::fault(name, error, remedy),
     };
     let mut checks = Vec::new();
+    if let Some(tls) = &config.receive.tls {
+        let result = tls.acceptor().map(drop).map_err(|e| e.to_string());
+        checks.push(check("receive.tls".to_owned(), result));
+    }
+    if let Some(tls) = &config.bundles.tls {
+        let result = tls.client_config().map(drop).map_err(|e| e.to_string());
+        checks.push(check("bundles.tls".to_owned(), result));
+    }
     if config.mqtt.tls.is_some() {
         let result = deliver::check_files(&config.mqtt).map_err(|e| e.to_string());
         checks.push(check("mqtt.tls".to_owned(), result));
@@ -145,4 +153,29 @@ fn usable(config: &Config) -> Vec<Check> {
         checks.push(check("page.tls".to_owned(), result));
     }
     checks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Verdict;
+
+    #[test]
+    fn every_certificate_is_tried_with_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file.pem");
+        fs::write(&file, "no certificate").unwrap();
+        let mut text = "state_dir = '/s'\n".to_owned();
+        for section in ["receive", "page"] {
+            text += &format!("[{section}.tls]\ncert_file = {file:?}\nkey_file = {file:?}\n");
+        }
+        for section in ["bundles", "mqtt"] {
+            text += &format!("[{section}.tls]\nca_file = {file:?}\n");
+        }
+        let checks = usable(&toml::from_str(&text).unwrap());
+        assert!(checks.iter().all(|check| check.verdict == Verdict::Fault), "{checks:#?}");
+        let mut names: Vec<_> = checks.iter().map(|check| check.check.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["bundles.tls", "mqtt.tls", "page.tls", "receive.tls"]);
+    }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::{Check, wait_for};
 use crate::config::Config;
 use crate::metrics::system::{THERMAL_ZONES, temperatures};
+use crate::storage;
 use crate::store::Disk;
 use crate::supervision::Clock;
 
@@ -47,21 +48,25 @@ fn clock() -> Check {
     }
 }
 
-/// Below `storage.min_free_bytes` no exam is accepted; below twice that it may soon be so.
 fn disk_space(config: &Config) -> Check {
     const NAME: &str = "disk_space";
+    match Disk::read(&config.state_dir) {
+        Some(disk) => space_verdict(NAME, disk, &config.storage),
+        None => Check::skipped(NAME, "there is no state_dir yet"),
+    }
+}
+
+/// Below `min_free_bytes` no exam is accepted. Before that studies go: with so much free that none goes for it, the box keeps a
+/// full disk in order by itself.
+fn space_verdict(name: &str, disk: Disk, limits: &storage::Config) -> Check {
     let remedy = "Free some space, give state_dir a larger disk, or keep less ([storage] in the configuration).";
-    let Some(disk) = Disk::read(&config.state_dir) else {
-        return Check::skipped(NAME, "there is no state_dir yet");
-    };
     let found = format!("{} MB free of {} MB", disk.free_bytes >> 20, disk.size_bytes >> 20);
-    let needed = config.storage.min_free_bytes;
-    if disk.free_bytes < needed {
-        Check::fault(NAME, format!("{found}; no exam is accepted"), remedy)
-    } else if disk.free_bytes < needed.saturating_mul(2) {
-        Check::warning(NAME, found, remedy)
+    if disk.free_bytes < limits.min_free_bytes {
+        Check::fault(name, format!("{found}; no exam is accepted"), remedy)
+    } else if disk.free_bytes < limits.min_free_to_keep_bytes() {
+        Check::warning(name, found, remedy)
     } else {
-        Check::ok(NAME, found)
+        Check::ok(name, found)
     }
 }
 
@@ -200,6 +205,18 @@ mod tests {
         assert_eq!(throttling(folder.path()).verdict, Verdict::Ok);
         put("cooling_device1", "cur_state", "2\n");
         assert_eq!(throttling(folder.path()).verdict, Verdict::Warning);
+    }
+
+    #[test]
+    fn a_disk_that_the_box_keeps_in_order_by_itself_is_no_warning() {
+        let limits = storage::Config { min_free_bytes: 1000 << 20, ..Default::default() };
+        let verdict = |free_mb: u64| {
+            let disk = Disk { free_bytes: free_mb << 20, size_bytes: 32_000 << 20 };
+            space_verdict("disk", disk, &limits).verdict
+        };
+        assert_eq!(verdict(999), Verdict::Fault);
+        assert_eq!([1000, 1249].map(verdict), [Verdict::Warning; 2]);
+        assert_eq!([1250, 1900].map(verdict), [Verdict::Ok; 2]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The ports of the box and the peers that it talks to.
 
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
@@ -16,6 +17,8 @@ use crate::pacs::{self, Destination, SendError};
 
 /// The box's own ports answer at once.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// What to do about one that doesn't.
+const NOT_OPEN: &str = "Look into the journal (journalctl -u modicd), and restart the daemon if the file was changed since its start.";
 
 pub(super) fn checks(config: &Config, is_running: bool) -> Vec<Check> {
     let mut checks = Vec::new();
@@ -44,12 +47,13 @@ fn syslog(socket: &Path) -> Check {
     }
 }
 
-/// The port is open: does it answer C-ECHO under its title? Where it lets only named or certified peers in, whether it is open.
+/// The port is open: does it answer C-ECHO under its title? Where it lets only named or certified peers in, whether somebody
+/// listens: the doctor would be turned away, which is counted and audited.
 fn own_dicom_port(config: &Config) -> Check {
     const NAME: &str = "dicom_port";
     let receive = &config.receive;
     if receive.tls.is_some() || !receive.peers.is_empty() {
-        return own_port(NAME, receive.bind);
+        return listening(NAME, receive.bind);
     }
     let at = reachable(receive.bind);
     let Ok(calling) = AeTitle::try_from("DOCTOR".to_owned()) else {
@@ -72,7 +76,7 @@ fn own_dicom_port(config: &Config) -> Check {
         Err(error) => Check::fault(
             NAME,
             format!("{at} doesn't answer as {}: {error}", receive.ae_title),
-            "Look into the journal (journalctl -u modicd), and restart the daemon if the file was changed since its start.",
+            NOT_OPEN,
         ),
     }
 }
@@ -81,12 +85,46 @@ fn own_port(name: &'static str, bind: SocketAddr) -> Check {
     let at = reachable(bind);
     match TcpStream::connect_timeout(&at, CONNECT_LIMIT) {
         Ok(_) => Check::ok(name, format!("{at} is open")),
-        Err(error) => Check::fault(
-            name,
-            format!("{at}: {error}"),
-            "Look into the journal (journalctl -u modicd), and restart the daemon if the file was changed since its start.",
-        ),
+        Err(error) => Check::fault(name, format!("{at}: {error}"), NOT_OPEN),
     }
+}
+
+/// The same, found without a connection.
+fn listening(name: &'static str, bind: SocketAddr) -> Check {
+    let at = reachable(bind);
+    let table = |name: &str| fs::read_to_string(Path::new("/proc/self/net").join(name)).ok();
+    let tables: String = ["tcp", "tcp6"].into_iter().filter_map(table).collect();
+    if tables.is_empty() {
+        Check::skipped(name, "the kernel doesn't tell who listens")
+    } else if is_listened_at(at, &tables) {
+        Check::ok(name, format!("{at} is open"))
+    } else {
+        Check::fault(name, format!("{at}: nobody listens"), NOT_OPEN)
+    }
+}
+
+/// Whether somebody listens there, or at that port of every address, by the lines of /proc/net/tcp and tcp6 (proc(5)).
+fn is_listened_at(at: SocketAddr, tables: &str) -> bool {
+    const LISTEN: &str = "0A";
+    let ips: [IpAddr; 3] = [at.ip(), Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    let wanted = ips.map(|ip| in_table(ip, at.port()));
+    tables.lines().any(|line| {
+        // Its number, the local address, the remote one, the state.
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, state) = (fields.next(), fields.nth(1));
+        state == Some(LISTEN) && local.is_some_and(|local| wanted.iter().any(|w| w == local))
+    })
+}
+
+/// An address as it stands there: 32 bits at a time in the machine's byte order, in hex.
+fn in_table(ip: IpAddr, port: u16) -> String {
+    let octets = match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let words = octets.chunks_exact(4).map(|w| u32::from_ne_bytes([w[0], w[1], w[2], w[3]]));
+    let words: String = words.map(|word| format!("{word:08X}")).collect();
+    format!("{words}:{port:04X}")
 }
 
 /// The daemon doesn't run: could it open its port?
@@ -166,6 +204,33 @@ fn destination(destination: &Destination) -> Check {
                 _ => "Ask the PACS' administrator why it refuses the box.",
             };
             Check::fault(name, error.to_string(), remedy)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Verdict;
+
+    #[test]
+    fn a_port_for_named_peers_is_found_open_without_a_connection() {
+        for any in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"] {
+            // A machine may be without IPv6.
+            let Ok(listener) = TcpListener::bind(any) else { continue };
+            listener.set_nonblocking(true).unwrap();
+            let bind = listener.local_addr().unwrap();
+            let config: Config = toml::from_str(&format!(
+                "state_dir = '/s'\n[receive]\nbind = '{bind}'\n\
+                 [[receive.peers]]\ncalling_ae = 'MR1'\naddresses = ['192.0.2.7']"
+            ))
+            .unwrap();
+            let check = own_dicom_port(&config);
+            assert_eq!(check.verdict, Verdict::Ok, "{check:?}");
+            let nobody = listener.accept().unwrap_err();
+            assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock);
+            drop(listener);
+            assert_eq!(own_dicom_port(&config).verdict, Verdict::Fault);
         }
     }
 }

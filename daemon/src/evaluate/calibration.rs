@@ -55,7 +55,7 @@ impl Reliability {
         sum
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.bins.iter().map(|b| b.count).sum()
     }
 

@@ -1,9 +1,11 @@
 //! Findings against what is known of endplates and discs.
 
+use ndarray::Array3;
 use serde::Serialize;
 
 use super::bodies::whole_bodies;
-use crate::dataset::{Disc, Truth, TruthLesion};
+use super::statistics::share;
+use crate::dataset::{Disc, Truth, TruthLesion, UNKNOWN};
 use crate::domain::{Endplate, EndplateSide, Grid, Level};
 use crate::modic::{Finding, ModicResult, Spine, Vertebra};
 use crate::segment::Segmentation;
@@ -39,18 +41,18 @@ pub struct Change {
     pub height_percent: f64,
 }
 
-/// One graded disc.
+/// One disc that is graded or whose place is known. One that the program doesn't see counts all the same.
 #[derive(Debug, Clone, Serialize)]
 pub struct DiscOutcome {
     /// Counted up from L5-S1, which is 1.
     pub number: usize,
     /// 0, or the type that a radiologist saw; `None` where only its place is known.
     pub grade: Option<u8>,
-    /// Whether the program saw this disc.
+    /// Whether the program saw this disc, that is both bodies beside it.
     pub seen: bool,
     /// The largest finding's pattern at its two endplates.
     pub found: Option<String>,
-    /// Mean of the highest probabilities of a change beside it, 0 to 1.
+    /// Mean of the highest probabilities of a change beside it, 0 to 1; 0 where the disc wasn't seen.
     pub score: f64,
     /// The number that the program gives to the disc at this place; `None` where the place isn't known or the
     /// program sees no disc there.
@@ -76,6 +78,36 @@ pub(super) fn endplates(truth: &Truth, findings: &[Finding]) -> Vec<EndplateOutc
             found: of_findings(findings.iter().filter(|f| f.endplate == endplate)),
         })
         .collect()
+}
+
+/// Other endplates than those of `outcomes` with a finding where the truth has no change: of bodies that the picture cuts,
+/// or of what is no body. Where nobody knows what there is, nothing is false. `numbers` is each voxel's finding, from 1.
+pub(super) fn false_beyond(
+    truth: &Truth,
+    outcomes: &[EndplateOutcome],
+    findings: &[Finding],
+    numbers: &Array3<u16>,
+) -> Vec<Endplate> {
+    let (Some(bodies), Some(lesions)) = (&truth.bodies, &truth.lesions) else { return Vec::new() };
+    let may_be_changed = |at: (usize, usize, usize)| {
+        bodies[at] == UNKNOWN || truth.modic.as_ref().is_some_and(|modic| modic[at] != 0)
+    };
+    let is_false = |(number, finding): &(u16, &Finding)| {
+        outcomes.iter().all(|outcome| outcome.endplate != finding.endplate)
+            && lesions.iter().all(|lesion| lesion.endplate != finding.endplate)
+            && !numbers.indexed_iter().any(|(at, of)| of == number && may_be_changed(at))
+    };
+    let mut beyond: Vec<Endplate> =
+        (1..).zip(findings).filter(is_false).map(|(_, finding)| finding.endplate).collect();
+    beyond.dedup();
+    beyond
+}
+
+/// Dice of changed voxels, of whatever type; `None` where there are none.
+pub(super) fn dice(truth: &Array3<u8>, found: &Array3<u8>) -> Option<f64> {
+    let changed = |of: &Array3<u8>| of.iter().filter(|kind| **kind != 0).count();
+    let both = truth.iter().zip(found).filter(|(a, b)| **a != 0 && **b != 0).count();
+    share(2 * both, changed(truth) + changed(found))
 }
 
 fn of_lesions<'a>(lesions: impl Iterator<Item = &'a TruthLesion>) -> Option<Change> {
@@ -194,6 +226,66 @@ fn counted(spine: &Spine, disc: &Disc, grid: &Grid) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::dataset::Grading;
+    use crate::modic::Composition;
+    use ndarray::s;
+
+    #[test]
+    fn beyond_whole_bodies_a_finding_is_false_unless_the_truth_has_or_may_have_a_change() {
+        let shape = (1, 40, 10);
+        // L5 and L4; L3, which the border cuts; above it nobody knows.
+        let mut bodies = Array3::zeros(shape);
+        for (value, rows) in [(2, 24..38), (3, 10..24), (4, 6..10), (UNKNOWN, 0..6)] {
+            bodies.slice_mut(s![.., rows, ..]).fill(value);
+        }
+        let mut numbers = Array3::zeros(shape);
+        for (number, rows) in [(1, 12..14), (2, 8..10), (3, 3..5)] {
+            numbers.slice_mut(s![.., rows, ..]).fill(number);
+        }
+        let composition_percent =
+            Composition { type_1: 0.0, type_2: 100.0, type_3: 0.0, indeterminate: 0.0 };
+        let finding = |(level, side)| Finding {
+            number: 0,
+            level,
+            side,
+            disc: None,
+            pattern: "2".to_owned(),
+            composition_percent,
+            volume_mm3: 200.0,
+            area_mm2: 50.0,
+            height_percent: 20.0,
+            height_grade: 'A',
+            place: Vec::new(),
+            t1_ratio: 1.3,
+            t2_ratio: 1.2,
+            probability: 0.9,
+            slice: 0,
+            endplate: Endplate { level, side },
+        };
+        let findings = [
+            (Level::L4, EndplateSide::Superior),
+            (Level::L3, EndplateSide::Inferior),
+            (Level::L2, EndplateSide::Inferior),
+        ]
+        .map(finding);
+        let lesions = Some(Vec::new());
+        let mut truth = Truth { bodies: Some(bodies), lesions, ..Truth::default() };
+        let beyond =
+            |truth: &Truth| false_beyond(truth, &endplates(truth, &findings), &findings, &numbers);
+        assert_eq!(beyond(&truth), [findings[1].endplate]);
+        let mut modic = Array3::<u8>::zeros(shape);
+        modic[[0, 9, 5]] = 2;
+        truth.modic = Some(modic);
+        assert_eq!(beyond(&truth), []);
+    }
+
+    #[test]
+    fn where_nothing_is_found_dice_is_0_if_there_is_a_change_at_all() {
+        let mut truth = Array3::<u8>::zeros((1, 4, 4));
+        let nothing = truth.clone();
+        assert_eq!(dice(&truth, &nothing), None);
+        truth[[0, 1, 1]] = 2;
+        assert_eq!([dice(&truth, &nothing), dice(&truth, &truth)], [Some(0.0), Some(1.0)]);
+    }
 
     #[test]
     fn in_a_refused_exam_graded_discs_count_as_not_found() {

@@ -60,19 +60,24 @@ pub(super) fn of(exams: &[Exam]) -> Vec<Figure> {
         part(exams.iter().map(|e| e.unrounded))
     });
 
-    let marked = format!("{} exams", exams.iter().filter(|e| e.bodies.is_some()).count());
+    let those = |that: &dyn Fn(&Exam) -> bool| {
+        format!("{} exams", exams.iter().filter(|e| that(e)).count())
+    };
     let each = format!("{} bodies", of_bodies(&all).count());
-    add(BODIES, "Dice, bodies above S1", marked.clone(), &|exams| {
+    let outlined = of_bodies(&all).filter(|b| b.surface_mm.is_some()).count();
+    let outlined = format!("{outlined} found bodies");
+    add(BODIES, "Dice, bodies above S1", those(&|e| e.bodies.is_some()), &|exams| {
         mean(exams.iter().filter_map(|e| Some(e.bodies.as_ref()?.dice)))
     });
-    add(BODIES, "Dice, S1", marked.clone(), &|exams| {
-        mean(exams.iter().filter_map(|e| e.bodies.as_ref()?.s1_dice))
+    let s1_dice = |e: &Exam| e.bodies.as_ref()?.s1_dice;
+    add(BODIES, "Dice, S1", those(&|e| s1_dice(e).is_some()), &|exams| {
+        mean(exams.iter().filter_map(|e| s1_dice(e)))
     });
     add(BODIES, "Dice, body by body", each.clone(), &|e| mean(of_bodies(e).map(|b| b.dice)));
-    add(BODIES, "surface distance, mean, mm", each.clone(), &|exams| {
+    add(BODIES, "surface distance, mean, mm", outlined.clone(), &|exams| {
         mean(of_bodies(exams).filter_map(|b| b.surface_mm))
     });
-    add(BODIES, "surface distance, 95th percentile, mm", each.clone(), &|exams| {
+    add(BODIES, "surface distance, 95th percentile, mm", outlined, &|exams| {
         mean(of_bodies(exams).filter_map(|b| b.hausdorff95_mm))
     });
     add(BODIES, "missed or merged", each.clone(), &|exams| {
@@ -81,24 +86,19 @@ pub(super) fn of(exams: &[Exam]) -> Vec<Figure> {
     add(BODIES, "named as in the truth", each, &|exams| {
         part(of_bodies(exams).map(|b| b.named == Some(b.level)))
     });
-    add(BODIES, "Dice, changed voxels", marked, &|exams| {
+    add(BODIES, "Dice, changed voxels", those(&|e| e.modic_dice.is_some()), &|exams| {
         mean(exams.iter().filter_map(|e| e.modic_dice))
     });
 
-    let placed = all.iter().filter(|e| e.discs.iter().any(|d| d.placed)).count();
-    add(LEVELS, "exams with every disc right", format!("{placed} exams"), &|exams| {
-        part(exams.iter().filter_map(|e| {
-            let mut placed = e.discs.iter().filter(|d| d.placed).peekable();
-            placed.peek()?;
-            Some(placed.all(|d| d.counted == Some(d.number)))
+    let is_placed = |e: &Exam| e.discs.iter().any(|d| d.placed);
+    add(LEVELS, "exams with every disc right", those(&is_placed), &|exams| {
+        part(exams.iter().filter(|e| is_placed(e)).map(|e| {
+            let mut placed = e.discs.iter().filter(|d| d.placed);
+            placed.all(|d| d.counted == Some(d.number))
         }))
     });
-    add(LEVELS, "exams without a wrong name", format!("{placed} exams"), &|exams| {
-        part(exams.iter().filter_map(|e| {
-            let mut placed = e.discs.iter().filter(|d| d.placed).peekable();
-            placed.peek()?;
-            Some(placed.all(|d| d.counted.is_none_or(|n| n == d.number)))
-        }))
+    add(LEVELS, "exams without a wrong name", those(&is_placed), &|exams| {
+        part(exams.iter().filter(|e| is_placed(e)).map(|e| names_nothing_wrong(&e.discs)))
     });
     let discs = of_discs(&all).filter(|d| d.placed).count();
     add(LEVELS, "discs right", format!("{discs} discs"), &|exams| {
@@ -118,11 +118,11 @@ pub(super) fn of(exams: &[Exam]) -> Vec<Figure> {
     add(ENDPLATES, "specificity", table.clone(), &|e| of_endplates(e).specificity());
     add(ENDPLATES, "balanced accuracy", table.clone(), &|e| of_endplates(e).balanced_accuracy());
     add(ENDPLATES, "kappa", table, &|e| of_endplates(e).kappa());
-    add(ENDPLATES, "false findings an exam", marked_exams(&all), &|exams| {
-        let known: Vec<_> = exams.iter().filter(|e| !e.endplates.is_empty()).collect();
-        mean(known.iter().map(|e| {
+    let is_known = |e: &Exam| !e.endplates.is_empty();
+    add(ENDPLATES, "false findings an exam", those(&is_known), &|exams| {
+        mean(exams.iter().filter(|e| is_known(e)).map(|e| {
             let wrong = |e: &&EndplateOutcome| e.truth.is_none() && e.found.is_some();
-            e.endplates.iter().filter(wrong).count() as f64
+            (e.endplates.iter().filter(wrong).count() + e.false_beyond.len()) as f64
         }))
     });
     add(ENDPLATES, "found with the right type", there, &|exams| {
@@ -154,7 +154,7 @@ pub(super) fn of(exams: &[Exam]) -> Vec<Figure> {
         part(mixed_errors(exams).map(|error| error <= COMPOSITION_POINTS))
     });
 
-    add(ENDPLATES, "calibration error of voxels", marked_exams(&all), &|exams| {
+    add(ENDPLATES, "calibration error of voxels", those(&|e| e.voxels.count() > 0), &|exams| {
         calibration::of_voxels(exams).error()
     });
 
@@ -164,20 +164,26 @@ pub(super) fn of(exams: &[Exam]) -> Vec<Figure> {
     add(DISCS, "specificity", graded.clone(), &|e| of_graded(e).specificity());
     add(DISCS, "balanced accuracy", graded.clone(), &|e| of_graded(e).balanced_accuracy());
     add(DISCS, "kappa", graded.clone(), &|e| of_graded(e).kappa());
+    let seen =
+        format!("{} discs that are seen", self::graded(&all).filter(|(_, d)| d.seen).count());
+    let of_seen = |e: &[&Exam]| {
+        let seen = self::graded(e).filter(|(_, d)| d.seen);
+        TwoByTwo::count(seen.map(|(g, d)| (g > 0, d.found.is_some())))
+    };
+    add(DISCS, "specificity where seen", seen.clone(), &|e| of_seen(e).specificity());
+    add(DISCS, "kappa where seen", seen.clone(), &|e| of_seen(e).kappa());
     add(DISCS, "kappa of grades, linear weights", graded.clone(), &|exams| {
         let mut table = [[0; 4]; 4];
         for (grade, disc) in self::graded(exams) {
-            if let Some(found) = type_of(disc.found.as_deref()) {
-                table[usize::from(grade)][found] += 1;
-            }
+            table[usize::from(grade)][type_of(disc.found.as_deref(), grade)] += 1;
         }
         kappa(&table)
     });
-    add(DISCS, "area under the ROC curve of the score", graded.clone(), &|exams| {
+    add(DISCS, "area under the ROC curve of the score", graded, &|exams| {
         let scores: Vec<_> = self::graded(exams).map(|(g, d)| (g > 0, d.score)).collect();
         auc(&scores)
     });
-    add(DISCS, "calibration error of the score", graded, &|e| calibration::of_discs(e).error());
+    add(DISCS, "calibration error of the score", seen, &|e| calibration::of_discs(e).error());
     for (index, (name, _)) in Disturbance::ALL.into_iter().enumerate() {
         let tried = |exams: &[&Exam]| -> (usize, usize) {
             let outcomes = exams.iter().filter_map(|e| e.robustness.get(index));
@@ -189,33 +195,29 @@ pub(super) fn of(exams: &[Exam]) -> Vec<Figure> {
             share(same, all)
         });
     }
-    let against = |e: &Exam| e.against.clone().map(|a| (a, e.bodies.as_ref().map(|b| b.dice)));
-    let both = format!("{} exams", exams.iter().filter(|e| e.against.is_some()).count());
+    let both = those(&|e| e.against.is_some());
     add(AGAINST, "findings with the same type", both.clone(), &|exams| {
         let outcomes = exams.iter().filter_map(|e| Some(&e.against.as_ref()?.findings));
         let (same, all) = outcomes.fold((0, 0), |(s, n), o| (s + o.same, n + o.all()));
         share(same, all)
     });
-    add(AGAINST, "findings with another type, in all", both.clone(), &|exams| {
+    add(AGAINST, "findings with another type, in all", both, &|exams| {
         let mut outcomes =
             exams.iter().filter_map(|e| Some(&e.against.as_ref()?.findings)).peekable();
         outcomes.peek()?;
         Some(outcomes.map(|o| o.retyped as f64).sum())
     });
-    add(AGAINST, "Dice, bodies above S1: theirs minus ours", both.clone(), &|exams| {
-        mean(exams.iter().filter_map(|e| {
-            let (theirs, ours) = against(e)?;
-            Some(theirs.bodies_dice? - ours?)
-        }))
+    let bodies = |e: &Exam| Some(e.against.as_ref()?.bodies_dice? - e.bodies.as_ref()?.dice);
+    let of = those(&|e| bodies(e).is_some());
+    add(AGAINST, "Dice, bodies above S1: theirs minus ours", of, &|exams| {
+        mean(exams.iter().filter_map(|e| bodies(e)))
     });
-    add(AGAINST, "Dice, changed voxels: theirs minus ours", both, &|exams| {
-        mean(exams.iter().filter_map(|e| Some(against(e)?.0.modic_dice? - e.modic_dice?)))
+    let changed = |e: &Exam| Some(e.against.as_ref()?.modic_dice? - e.modic_dice?);
+    let of = those(&|e| changed(e).is_some());
+    add(AGAINST, "Dice, changed voxels: theirs minus ours", of, &|exams| {
+        mean(exams.iter().filter_map(|e| changed(e)))
     });
     figures
-}
-
-fn marked_exams(exams: &[&Exam]) -> String {
-    format!("{} exams", exams.iter().filter(|e| !e.endplates.is_empty()).count())
 }
 
 fn part(these: impl IntoIterator<Item = bool>) -> Option<f64> {
@@ -231,7 +233,13 @@ fn of_discs<'a>(exams: &'a [&Exam]) -> impl Iterator<Item = &'a DiscOutcome> {
     exams.iter().flat_map(|e| &e.discs)
 }
 
-/// Graded discs. Where an exam was refused nothing was found.
+/// Whether all discs that the program sees at a known place have their number, and there are any.
+fn names_nothing_wrong(discs: &[DiscOutcome]) -> bool {
+    let mut right = discs.iter().filter_map(|d| Some(d.counted? == d.number)).peekable();
+    right.peek().is_some() && right.all(|right| right)
+}
+
+/// Graded discs, seen or not. Where an exam was refused nothing was found.
 fn graded<'a>(exams: &'a [&Exam]) -> impl Iterator<Item = (u8, &'a DiscOutcome)> {
     of_discs(exams).filter_map(|d| Some((d.grade?, d)))
 }
@@ -267,12 +275,12 @@ fn same_types(a: &str, b: &str) -> bool {
     a == b || a.split('-').rev().eq(b.split('-'))
 }
 
-/// A pattern's first type, 0 for nothing found; `None` for indeterminate.
-fn type_of(pattern: Option<&str>) -> Option<usize> {
-    match pattern {
-        None => Some(0),
-        Some(p) => p.get(..1)?.parse().ok(),
-    }
+/// A pattern's first type, 0 for nothing found. Indeterminate is no type, so it counts as the grade that is farthest from the
+/// true one: left out, a false finding would be forgiven.
+fn type_of(pattern: Option<&str>, grade: u8) -> usize {
+    let farthest = if grade < 2 { 3 } else { 0 };
+    let first = |pattern: &str| pattern.get(..1)?.parse().ok();
+    pattern.map_or(0, |pattern| first(pattern).unwrap_or(farthest))
 }
 
 /// Tables of truth against found: by endplate with mixed types apart, by disc as graded.
@@ -310,7 +318,85 @@ fn table(title: &'static str, pairs: Vec<(String, String)>) -> Confusion {
 
 #[cfg(test)]
 mod tests {
-    use super::same_types;
+    use super::*;
+    use crate::domain::{Endplate, EndplateSide, Level};
+    use crate::evaluate::Bodies;
+
+    fn disc(number: usize, grade: u8, found: Option<&str>) -> DiscOutcome {
+        DiscOutcome {
+            number,
+            grade: Some(grade),
+            seen: found.is_some(),
+            found: found.map(str::to_owned),
+            score: 0.0,
+            counted: None,
+            placed: true,
+        }
+    }
+
+    fn figure(figures: &[Figure], group: &str, name: &str) -> (f64, String) {
+        let one = figures.iter().find(|f| f.group == group && f.name == name).unwrap();
+        (one.estimate.value, one.of.clone())
+    }
+
+    #[test]
+    fn an_indeterminate_finding_is_as_wrong_as_can_be() {
+        let indeterminate = [0, 1, 2, 3].map(|grade| type_of(Some("indeterminate"), grade));
+        assert_eq!(indeterminate, [3, 3, 0, 0]);
+        assert_eq!([None, Some("1"), Some("2-1")].map(|found| type_of(found, 0)), [0, 1, 2]);
+        let discs =
+            vec![disc(1, 2, Some("2")), disc(2, 0, None), disc(3, 0, Some("indeterminate"))];
+        let figures = of(&[Exam { discs, ..Exam::default() }]);
+        let (kappa, _) = figure(&figures, DISCS, "kappa of grades, linear weights");
+        assert!(kappa < 0.5, "{kappa}");
+    }
+
+    #[test]
+    fn figures_rest_on_those_alone_that_contribute() {
+        let body = |surface_mm| Body {
+            level: Level::L5,
+            named: None,
+            dice: 0.5,
+            surface_mm,
+            hausdorff95_mm: surface_mm,
+            merged: false,
+        };
+        let bodies =
+            |s1_dice| Bodies { dice: 0.5, s1_dice, each: vec![body(Some(1.0)), body(None)] };
+        let exam = |s1_dice| Exam { bodies: Some(bodies(s1_dice)), ..Exam::default() };
+        let mut exams = [exam(Some(0.9)), exam(None)];
+        exams[1].modic_dice = Some(0.0);
+        let figures = of(&exams);
+        let of = |name| figure(&figures, BODIES, name);
+        assert_eq!(of("Dice, S1"), (0.9, "1 exams".to_owned()));
+        assert_eq!(of("Dice, changed voxels"), (0.0, "1 exams".to_owned()));
+        assert_eq!(of("Dice, bodies above S1"), (0.5, "2 exams".to_owned()));
+        assert_eq!(of("surface distance, mean, mm"), (1.0, "2 found bodies".to_owned()));
+    }
+
+    #[test]
+    fn what_is_not_seen_is_named_neither_right_nor_wrong() {
+        let counted = |counted| vec![DiscOutcome { counted, ..disc(1, 0, None) }];
+        assert!(names_nothing_wrong(&counted(Some(1))));
+        assert!(!names_nothing_wrong(&counted(Some(2))) && !names_nothing_wrong(&counted(None)));
+        let discs = vec![disc(1, 0, None), disc(2, 0, Some("2")), disc(3, 1, Some("1"))];
+        let figures = of(&[Exam { discs, ..Exam::default() }]);
+        let name = "exams without a wrong name";
+        assert_eq!(figure(&figures, LEVELS, name), (0.0, "1 exams".to_owned()));
+        assert_eq!(figure(&figures, DISCS, "specificity"), (0.5, "3 discs".to_owned()));
+        let seen = figure(&figures, DISCS, "specificity where seen");
+        assert_eq!(seen, (0.0, "2 discs that are seen".to_owned()));
+    }
+
+    #[test]
+    fn false_findings_count_wherever_they_are() {
+        let endplate = Endplate { level: Level::L4, side: EndplateSide::Inferior };
+        let beyond = Endplate { level: Level::T12, side: EndplateSide::Inferior };
+        let outcome = EndplateOutcome { endplate, truth: None, found: None };
+        let endplates = vec![outcome];
+        let figures = of(&[Exam { endplates, false_beyond: vec![beyond], ..Exam::default() }]);
+        assert_eq!(figure(&figures, ENDPLATES, "false findings an exam").0, 1.0);
+    }
 
     #[test]
     fn the_order_of_two_types_is_not_their_names() {

@@ -16,6 +16,7 @@ mod statistics;
 use std::path::Path;
 
 use anyhow::Context;
+use ndarray::Array3;
 use serde::Serialize;
 
 pub use bodies::{Bodies, Body};
@@ -33,7 +34,7 @@ use crate::report::{self, BundleUsed};
 use crate::segment::SegmentError;
 
 /// What became of one patient's exam.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Exam {
     /// As the data set names the patient.
     pub patient: String,
@@ -43,10 +44,12 @@ pub struct Exam {
     pub unrounded: bool,
     /// Vertebral bodies, where the truth marks them.
     pub bodies: Option<Bodies>,
-    /// Dice of all changed voxels, of whatever type, where the truth marks them and there are any.
+    /// Dice of all changed voxels, of whatever type, where the truth marks them and there are any; of a refused exam 0.
     pub modic_dice: Option<f64>,
-    /// Endplates, where all Modic changes are known.
+    /// Endplates of the truth's whole bodies, where all Modic changes are known.
     pub endplates: Vec<EndplateOutcome>,
+    /// Other endplates with a finding where the truth has no change.
+    pub false_beyond: Vec<Endplate>,
     /// Discs that are graded or whose place is known.
     pub discs: Vec<DiscOutcome>,
     /// The program's vertebrae from the lowest up, with the middles of their bodies, LPS mm.
@@ -82,6 +85,8 @@ pub struct Report {
     pub program: &'static str,
     /// The networks that were used.
     pub bundles: Vec<BundleUsed>,
+    /// Those that they were compared with, if any were.
+    pub against: Option<Vec<BundleUsed>>,
     /// The data set's folder, its last component only.
     pub dataset: String,
     /// The split that was evaluated; all patients where none was chosen.
@@ -111,21 +116,7 @@ pub struct Options<'a> {
 /// A network fails or the picture can't be written; an exam in which no spine is seen is an outcome, not an error.
 pub fn examine(analyser: &mut Analyser, case: &Case, options: Options<'_>) -> anyhow::Result<Exam> {
     let Case { patient, t1, t2, truth } = case;
-    let mut exam = Exam {
-        patient: patient.clone(),
-        refused: None,
-        unrounded: false,
-        bodies: None,
-        modic_dice: None,
-        endplates: Vec::new(),
-        discs: Vec::new(),
-        vertebrae: Vec::new(),
-        findings: Vec::new(),
-        robustness: Vec::new(),
-        against: None,
-        quality: Vec::new(),
-        voxels: Reliability::default(),
-    };
+    let mut exam = Exam { patient: patient.clone(), ..Exam::default() };
     let examined = match analyser.examine(t1, t2) {
         Ok(examined) => examined,
         Err(refused @ (SegmentError::NoVertebrae | SegmentError::Marrow { .. })) => {
@@ -135,6 +126,8 @@ pub fn examine(analyser: &mut Analyser, case: &Case, options: Options<'_>) -> an
             let none = Spine::none(t1.data.dim());
             exam.bodies =
                 truth.bodies.as_ref().map(|truth| bodies::compare(truth.view(), &none, &t1.grid));
+            let found = Array3::zeros(t1.data.dim());
+            exam.modic_dice = truth.modic.as_ref().and_then(|truth| changes::dice(truth, &found));
             return Ok(exam);
         }
         Err(error) => return Err(error.into()),
@@ -165,15 +158,10 @@ pub fn examine(analyser: &mut Analyser, case: &Case, options: Options<'_>) -> an
             }
         }
     }
-    if let Some(modic) = &truth.modic {
-        let count = |of: &dyn Fn(u8, u8) -> bool| {
-            modic.iter().zip(&result.map).filter(|(a, b)| of(**a, **b)).count()
-        };
-        let both = count(&|a, b| a != 0 && b != 0);
-        let sum = count(&|a, _| a != 0) + count(&|_, b| b != 0);
-        exam.modic_dice = statistics::share(2 * both, sum);
-    }
+    exam.modic_dice = truth.modic.as_ref().and_then(|truth| changes::dice(truth, &result.map));
     exam.endplates = changes::endplates(truth, &result.findings);
+    exam.false_beyond =
+        changes::false_beyond(truth, &exam.endplates, &result.findings, &result.finding_numbers);
     exam.discs = changes::discs(truth, Some((segmentation, result)));
     Ok(exam)
 }
@@ -219,6 +207,7 @@ impl Report {
         Report {
             program: env!("CARGO_PKG_VERSION"),
             bundles,
+            against: None,
             dataset: dataset.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             split,
             figures: figures::of(&exams),

@@ -1,24 +1,17 @@
 //! Figures of agreement and their uncertainty.
 
-use rand::{Rng, SeedableRng};
-use rand_pcg::Pcg64;
 use serde::Serialize;
 
-use crate::agreement::{Weights, cohen_value};
-use crate::quantile::quantile;
-
-/// Bootstrap samples an interval rests on.
-const RESAMPLES: usize = 2000;
+use crate::agreement::{Interval, Resampling, Weights, cohen_value, resample};
 
 /// A figure with its 95 % interval (percentile bootstrap over patients).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
     /// Over all patients.
     pub value: f64,
-    /// 2.5th percentile.
-    pub low: f64,
-    /// 97.5th percentile.
-    pub high: f64,
+    /// Where enough patients say something. In JSON its ends lie beside the value.
+    #[serde(flatten)]
+    pub interval: Option<Interval>,
 }
 
 /// A figure over patients; `None` where it isn't defined (nothing to count).
@@ -31,16 +24,11 @@ pub(super) fn bootstrap<T>(
 ) -> Option<Estimate> {
     let all: Vec<&T> = patients.iter().collect();
     let value = figure(&all)?;
-    let mut random = Pcg64::seed_from_u64(1);
-    let mut values: Vec<f64> = (0..RESAMPLES)
-        .filter_map(|_| {
-            let drawn: Vec<&T> =
-                (0..all.len()).map(|_| all[random.random_range(0..all.len())]).collect();
-            figure(&drawn)
-        })
-        .collect();
-    values.sort_by(f64::total_cmp);
-    Some(Estimate { value, low: quantile(&values, 0.025)?, high: quantile(&values, 0.975)? })
+    let [samples] = resample(all.len(), Resampling::default(), |drawn| {
+        let drawn: Vec<&T> = drawn.iter().map(|at| all[*at]).collect();
+        [figure(&drawn)]
+    });
+    Some(Estimate { value, interval: samples.and_then(Interval::of) })
 }
 
 pub(super) fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
@@ -150,10 +138,25 @@ mod tests {
     fn an_interval_holds_its_value_and_narrows_with_patients() {
         let width = |n: usize| {
             let patients: Vec<f64> = (0..n).map(|i| (i % 2) as f64).collect();
-            let found = bootstrap(&patients, |p| mean(p.iter().map(|x| **x))).unwrap();
-            assert!(found.low <= found.value && found.value <= found.high);
-            found.high - found.low
+            let Estimate { value, interval } =
+                bootstrap(&patients, |p| mean(p.iter().map(|x| **x))).unwrap();
+            let Interval { low, high } = interval.unwrap();
+            assert!(low <= value && value <= high);
+            high - low
         };
         assert!(width(10) > 1.5 * width(100));
+    }
+
+    #[test]
+    fn too_little_gives_a_figure_without_an_interval() {
+        let of = |patients: &[f64]| {
+            bootstrap(patients, |p| mean(p.iter().map(|x| **x).filter(|x| *x > 0.0))).unwrap()
+        };
+        let one = of(&[0.7]);
+        assert_eq!(one, Estimate { value: 0.7, interval: None });
+        assert_eq!(serde_json::to_string(&one).unwrap(), r#"{"value":0.7}"#);
+        assert_eq!(of(&[0.7, 0.0, 0.0, 0.0]).interval, None, "a third of the samples lack it");
+        let same = serde_json::to_string(&of(&[0.7, 0.7])).unwrap();
+        assert_eq!(same, r#"{"value":0.7,"low":0.7,"high":0.7}"#);
     }
 }

@@ -164,12 +164,12 @@ async fn drop_connections(
     until: Instant,
 ) -> anyhow::Result<usize> {
     let mut dropped = 0;
-    if options.drops_per_minute <= 0.0 {
+    // None at all, or so few that the pause is longer than any time can be.
+    let Ok(pause) = Duration::try_from_secs_f64(60.0 / options.drops_per_minute) else {
         return Ok(dropped);
-    }
-    let pause = Duration::from_secs_f64(60.0 / options.drops_per_minute);
+    };
     let mut random = Pcg64::seed_from_u64(options.seed);
-    while Instant::now() + pause < until {
+    while pause < until.saturating_duration_since(Instant::now()) {
         sleep(pause).await;
         let mqtt = of_box(&options.mqtt, &names[random.random_range(0..names.len())]);
         // Without a broker there is nothing to drop.
@@ -186,4 +186,27 @@ fn check(options: &Options) -> anyhow::Result<()> {
     ensure!(options.duration <= Duration::from_secs(86_400), "at most 1440 minutes");
     ensure!(options.patience <= Duration::from_secs(3600), "--patience is at most 3600 s");
     Ok(options.mqtt.validate()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn however_few_connections_are_to_be_dropped_the_run_ends() {
+        for drops_per_minute in [0.0, f64::MIN_POSITIVE, 5e-18, 1e-9] {
+            let options = Options {
+                boxes: 1,
+                mqtt: deliver::Config::default(),
+                exams_per_hour: 1.0,
+                duration: Duration::ZERO,
+                seed: 1,
+                drops_per_minute,
+                patience: Duration::ZERO,
+                broker_pid: None,
+            };
+            let until = Instant::now() + Duration::from_secs(60);
+            assert_eq!(drop_connections(&options, &[], until).await.unwrap(), 0);
+        }
+    }
 }

@@ -288,7 +288,8 @@ fn finding(
     let reach = depths.get((depths.len().saturating_sub(1)) * 95 / 100).copied().unwrap_or(0.0);
     let height_percent = (100.0 * reach / vertebra.height_mm).min(100.0) as f32;
 
-    let column_mm = grid.spacing[1].min(grid.spacing[2]);
+    // Narrower ones than the pixels are would stay empty in part.
+    let column_mm = grid.spacing[1].max(grid.spacing[2]);
     let mut columns = BTreeSet::new();
     let mut thirds = [0usize; 3];
     let mut slices: BTreeMap<usize, usize> = BTreeMap::new();
@@ -353,5 +354,28 @@ mod tests {
         assert!((shift.probability(0.5) - 0.75).abs() < 1e-6);
         assert_eq!([0.0, 1.0].map(|p| shift.threshold(p)), [0.0, 1.0]);
         assert_eq!(Shift::NONE.threshold(0.15), 0.15);
+    }
+
+    #[test]
+    fn an_area_is_that_of_its_columns_whichever_side_of_a_pixel_is_longer() {
+        for (row_mm, column_mm) in [(0.5, 0.9), (0.9, 0.5), (0.7, 0.7)] {
+            let grid = Grid::upright([1, 80, 60], [4.0, row_mm, column_mm]);
+            let columns = (9.0 / column_mm) as usize;
+            let voxel = |k| Voxel {
+                at: (0, 20 + k / columns, 10 + k % columns),
+                signal: [1.5, 1.5],
+                own_signal: [1.5, 1.5],
+                distance: [Some(1.0), None],
+                probability: 0.9,
+            };
+            let voxels: Vec<Voxel> = (0..5 * columns).map(voxel).collect();
+            let config = Config::default();
+            let (_, composition) = type_voxels(&samples(&voxels), &config);
+            let vertebra = Vertebra::upright(Level::L5, 1);
+            let side = EndplateSide::Superior;
+            let area = finding(&voxels, composition, side, &vertebra, &grid, &config).area_mm2;
+            let truth = (columns as f64 * column_mm * 4.0) as f32;
+            assert!((area - truth).abs() < 4.1, "{row_mm} {column_mm}: {area} {truth}");
+        }
     }
 }

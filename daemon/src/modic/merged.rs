@@ -101,7 +101,7 @@ impl Profile {
 
     /// The steps that begin a new body, for bodies of about this height.
     fn cuts(&self, typical_mm: f64) -> Vec<usize> {
-        let least = (LEAST_SHARE * typical_mm / STEP_MM) as usize;
+        let least = ((LEAST_SHARE * typical_mm / STEP_MM) as usize).max(1);
         let whole = 0..self.areas.len();
         let (mut cuts, mut open) = (Vec::new(), vec![whole]);
         while let Some(part) = open.pop() {
@@ -166,5 +166,12 @@ mod tests {
     #[test]
     fn bodies_apart_are_left_alone() {
         assert!(!labels_after(1, 0, 1.0).1);
+    }
+
+    #[test]
+    fn where_bodies_are_a_few_steps_high_cutting_ends() {
+        let areas = vec![4; 12];
+        let profile = Profile { centre: [0.0; 3], down: [0.0, 1.0, 0.0], from_mm: 0.0, areas };
+        assert!(profile.cuts(STEP_MM).len() < 12);
     }
 }

@@ -1,21 +1,24 @@
 //! Who may ask: the token as bearer or as cookie, and what every answer tells the browser about what it may do.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY,
-    RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+    SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::answer::Failure;
 use super::cookie::Cookie;
 use super::guesses::Guesses;
 use super::shared::Shared;
@@ -30,6 +33,17 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub IpAddr);
 
+impl Peer {
+    /// The address that its limits count for. A machine has a whole /64 of IPv6 to choose its addresses from
+    /// (RFC 4291, 2.5.1).
+    pub fn accountable(self) -> IpAddr {
+        match self.0 {
+            IpAddr::V4(_) => self.0,
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        }
+    }
+}
+
 /// What opens the page.
 pub(super) struct Access {
     token: String,
@@ -37,43 +51,16 @@ pub(super) struct Access {
     guesses: Guesses,
 }
 
-/// Why a token was not taken.
-enum Refusal {
-    Wrong,
-    /// Not looked at: too many were wrong.
-    Wait(u64),
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        match self {
-            Refusal::Wrong => StatusCode::UNAUTHORIZED.into_response(),
-            Refusal::Wait(seconds) => {
-                (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, seconds.to_string())])
-                    .into_response()
-            }
-        }
-    }
-}
-
 impl Access {
     pub fn new(token: String, cookie: Cookie) -> Access {
         Access { token, cookie, guesses: Guesses::default() }
     }
 
-    fn check(&self, token: &str, Peer(address): Peer, auditor: &Auditor) -> Result<(), Refusal> {
-        let now = Instant::now();
-        if let Some(wait) = self.guesses.wait(address, now) {
-            return Err(Refusal::Wait(wait.as_secs() + 1));
-        }
-        if bool::from(self.token.as_bytes().ct_eq(token.as_bytes())) {
-            self.guesses.right(address);
-            return Ok(());
-        }
-        self.guesses.wrong(address, now);
-        tracing::warn!(peer = %address, "A wrong token for the page was refused.");
-        auditor.note(&Event::SignedIn { address, accepted: false });
-        Err(Refusal::Wrong)
+    fn check(&self, token: &str, peer: Peer, auditor: &Auditor) -> Result<(), Failure> {
+        self.guesses.admit(peer, auditor, || {
+            let is_right = bool::from(self.token.as_bytes().ct_eq(token.as_bytes()));
+            is_right.then_some(()).ok_or(Failure::Token)
+        })
     }
 }
 
@@ -83,20 +70,21 @@ pub(super) async fn require_token(
     Extension(peer): Extension<Peer>,
     request: Request,
     next: Next,
-) -> Response {
+) -> Result<Response, Failure> {
     let (access, auditor) = (&shared.access, &shared.sources.auditor);
     let headers = request.headers();
-    let bearer = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()?.strip_prefix("Bearer "));
-    let allowed = match bearer {
-        Some(token) => access.check(token.trim(), peer, auditor),
+    match bearer(headers) {
+        Some(token) => access.check(token, peer, auditor)?,
         // A cookie needs no counting: nobody guesses it.
-        None if access.cookie.is_in(headers) && !is_forged(request.method(), headers) => Ok(()),
-        None => Err(Refusal::Wrong),
-    };
-    match allowed {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+        None if access.cookie.is_in(headers) && !is_forged(request.method(), headers) => {}
+        None => return Err(Failure::Token),
     }
+    Ok(next.run(request).await)
+}
+
+/// The token that a request brings.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
 }
 
 /// Whether a page of another origin asks for a change with the user's cookie. SameSite keeps other sites' pages from
@@ -122,15 +110,11 @@ pub(super) async fn sign_in(
     State(shared): State<Arc<Shared>>,
     Extension(peer): Extension<Peer>,
     Json(SignIn { token }): Json<SignIn>,
-) -> Response {
-    let auditor = &shared.sources.auditor;
-    match shared.access.check(token.trim(), peer, auditor) {
-        Ok(()) => {
-            auditor.note(&Event::SignedIn { address: peer.0, accepted: true });
-            (StatusCode::NO_CONTENT, [(SET_COOKIE, shared.access.cookie.set())]).into_response()
-        }
-        Err(refusal) => refusal.into_response(),
-    }
+) -> Result<Response, Failure> {
+    let (access, auditor) = (&shared.access, &shared.sources.auditor);
+    access.check(token.trim(), peer, auditor)?;
+    auditor.note(&Event::SignedIn { address: peer.0, accepted: true });
+    Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, access.cookie.set())]).into_response())
 }
 
 /// Takes the cookie back.
@@ -143,7 +127,6 @@ pub(super) async fn secure(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in [
-        (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
@@ -152,6 +135,33 @@ pub(super) async fn secure(request: Request, next: Next) -> Response {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    // An answer may say otherwise.
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// The policy of a document that brings a style of its own, which its hash lets through (CSP Level 3, 2.3.1).
+pub(super) fn policy_with_style_of(html: &str) -> String {
+    let style = html.split_once("<style>").and_then(|(_, rest)| rest.split_once("</style>"));
+    let hash = STANDARD.encode(Sha256::digest(style.map_or("", |(style, _)| style)));
+    POLICY.replace("style-src 'self'", &format!("style-src 'self' 'sha256-{hash}'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_documents_own_style_is_let_through_and_no_script() {
+        let policy = policy_with_style_of("<title>t</title><style>p{}</style><style>");
+        // printf 'p{}' | openssl dgst -sha256 -binary | base64
+        let hash = "gG2yISYereRMiG2lMXrbiUgi0Ubw9p7QCeWcroOvy9Y=";
+        assert!(policy.contains(&format!("style-src 'self' 'sha256-{hash}';")), "{policy}");
+        assert!(policy.contains("script-src 'self';"), "{policy}");
+        // What the agreement page needs, and all that it needs.
+        let agreement = include_str!("../agreement/report.html");
+        assert_eq!(agreement.matches("<style>").count(), 1);
+        assert!(!agreement.contains("style=") && !agreement.contains("<script"));
+    }
 }

@@ -5,6 +5,10 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::access::Peer;
+use super::answer::Failure;
+use crate::audit::{Auditor, Event};
+
 /// Wrong tokens that cost nothing: typing errors.
 const FREE: u32 = 3;
 /// The wait after the first that does; each further one doubles it.
@@ -37,15 +41,40 @@ impl Guesser {
 }
 
 impl Guesses {
+    /// What a token opens, unless the peer's address has to wait. A wrong one is counted, logged and audited.
+    pub fn admit<T>(
+        &self,
+        peer: Peer,
+        auditor: &Auditor,
+        open: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let (key, now) = (peer.accountable(), Instant::now());
+        if let Some(wait) = self.wait(key, now) {
+            return Err(Failure::Wait(wait.as_secs() + 1));
+        }
+        let opened = open();
+        match &opened {
+            Ok(_) => self.right(key),
+            Err(Failure::Token) => {
+                self.wrong(key, now);
+                let Peer(address) = peer;
+                tracing::warn!(peer = %address, "A wrong token for the page was refused.");
+                auditor.note(&Event::SignedIn { address, accepted: false });
+            }
+            Err(_) => {}
+        }
+        opened
+    }
+
     /// How long the address still has to wait; `None` when it may try.
-    pub fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
+    fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let guesser = known.get(&Some(address)).or_else(|| known.get(&None))?;
         (guesser.last + guesser.wait()).checked_duration_since(now).filter(|wait| !wait.is_zero())
     }
 
     /// Takes note of a wrong token.
-    pub fn wrong(&self, address: IpAddr, now: Instant) {
+    fn wrong(&self, address: IpAddr, now: Instant) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, guesser| now.duration_since(guesser.last) < FORGOTTEN_AFTER);
         let remembered = known.len() < MAX_ADDRESSES || known.contains_key(&Some(address));
@@ -56,7 +85,7 @@ impl Guesses {
     }
 
     /// Takes note of the right one.
-    pub fn right(&self, address: IpAddr) {
+    fn right(&self, address: IpAddr) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&Some(address));
     }
 }
@@ -95,5 +124,19 @@ mod tests {
         assert_eq!(known.len(), MAX_ADDRESSES + 1);
         drop(known);
         assert!(guesses.wait(OTHER, now).is_some());
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_guess_as_one() {
+        let guesses = Guesses::default();
+        let guess = |address: String| {
+            let peer = Peer(address.parse().unwrap());
+            guesses.admit(peer, &Auditor::default(), || Err::<(), _>(Failure::Token))
+        };
+        for n in 0..=FREE {
+            assert!(matches!(guess(format!("2001:db8:0:1::{n}")), Err(Failure::Token)));
+        }
+        assert!(matches!(guess("2001:db8:0:1:ffff::2".to_owned()), Err(Failure::Wait(_))));
+        assert!(matches!(guess("2001:db8:0:2::1".to_owned()), Err(Failure::Token)));
     }
 }

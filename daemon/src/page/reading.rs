@@ -8,21 +8,20 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::extract::{Path, Request, State};
-use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::access::Peer;
+use super::access::{Peer, bearer};
+use super::answer::{Failure, blocking};
 use super::exam::Type;
 use super::files;
 use super::shared::Shared;
 use crate::agreement::{Grade, Session};
-use crate::audit::Event;
 use crate::domain::{ModicType, StudyRef};
 use crate::reading::{ENDPLATES, Name, Reader, ReadingError, ReadingList, Standing};
 use crate::report::{FINDING_FILE, MAP_FILE, SCENE_FILE, T1_FILE, T2_FILE};
@@ -37,40 +36,6 @@ pub(super) fn routes(shared: Arc<Shared>) -> Router<Arc<Shared>> {
         .route_layer(from_fn_with_state(shared, require_token))
 }
 
-/// Why a reader or an administrator of readings gets no answer.
-pub(super) struct Refusal(ReadingError);
-
-impl<E: Into<ReadingError>> From<E> for Refusal {
-    fn from(error: E) -> Refusal {
-        Refusal(error.into())
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let status = match &self.0 {
-            ReadingError::NotFound => StatusCode::NOT_FOUND,
-            ReadingError::Token => StatusCode::UNAUTHORIZED,
-            ReadingError::NotOpen => StatusCode::FORBIDDEN,
-            ReadingError::Exists(_) | ReadingError::Contradiction { .. } => StatusCode::CONFLICT,
-            ReadingError::File(_) | ReadingError::Damaged(_) | ReadingError::Internal(_) => {
-                let error = anyhow::Error::from(self.0);
-                tracing::error!(error = format!("{error:#}"), "A reading list could not answer.");
-                return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-            }
-            _ => StatusCode::UNPROCESSABLE_ENTITY,
-        };
-        (status, format!("{:#}", anyhow::Error::from(self.0))).into_response()
-    }
-}
-
-/// Runs work that uses the disk beside the server's tasks.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ReadingError> + Send + 'static,
-) -> Result<T, Refusal> {
-    Ok(tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from)??)
-}
-
 /// Who reads.
 #[derive(Clone)]
 struct Seat {
@@ -81,33 +46,26 @@ struct Seat {
 /// Lets a request through that brings the token of one of the list's readers, and says whose.
 async fn require_token(
     State(shared): State<Arc<Shared>>,
-    Extension(Peer(address)): Extension<Peer>,
+    Extension(peer): Extension<Peer>,
     Path(parameters): Path<BTreeMap<String, String>>,
     mut request: Request,
     next: Next,
-) -> Result<Response, Refusal> {
+) -> Result<Response, Failure> {
     let list = parameters.get("list").cloned().unwrap_or_default();
-    let token = bearer(request.headers()).map(str::to_owned);
-    let (auditor, was_shown) = (shared.sources.auditor.clone(), token.is_some());
+    let token = bearer(request.headers()).ok_or(Failure::Token)?.to_owned();
     let seat = blocking(move || {
-        let list = Name::try_from(list).map_err(|_| ReadingError::Token)?;
-        let (list, reader) =
-            shared.sources.readings.enter(&list, &token.ok_or(ReadingError::Token)?)?;
-        Ok(Seat { list: list.into(), reader: reader.into() })
+        shared.reader_guesses.admit(peer, &shared.sources.auditor, || {
+            let list = Name::try_from(list).map_err(|_| Failure::Token)?;
+            match shared.sources.readings.enter(&list, &token) {
+                Ok((list, reader)) => Ok(Seat { list: list.into(), reader: reader.into() }),
+                Err(ReadingError::Token) => Err(Failure::Token),
+                Err(error) => Err(error.into()),
+            }
+        })
     });
-    let seat = match seat.await {
-        Err(Refusal(ReadingError::Token)) if was_shown => {
-            auditor.note(&Event::SignedIn { address, accepted: false });
-            return Err(ReadingError::Token.into());
-        }
-        seat => seat?,
-    };
+    let seat = seat.await?;
     request.extensions_mut().insert(seat);
     Ok(next.run(request).await)
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
 }
 
 /// What a reader is told first.
@@ -124,7 +82,7 @@ struct Now {
 async fn standing(
     State(shared): State<Arc<Shared>>,
     Extension(seat): Extension<Seat>,
-) -> Result<Json<Now>, Refusal> {
+) -> Result<Json<Now>, Failure> {
     blocking(move || {
         let Seat { list, reader } = seat;
         Ok(Json(Now {
@@ -180,7 +138,7 @@ async fn exam(
     Extension(Peer(address)): Extension<Peer>,
     Extension(seat): Extension<Seat>,
     Path((_, study_ref, session)): Address,
-) -> Result<Json<Exam>, Refusal> {
+) -> Result<Json<Exam>, Failure> {
     blocking(move || {
         let folder = shared.open_to(&seat, &study_ref, session)?;
         shared.sources.opened(address, Some(&seat.reader.name), &study_ref, None);
@@ -212,7 +170,7 @@ async fn file(
     Extension(Peer(address)): Extension<Peer>,
     Extension(seat): Extension<Seat>,
     Path((_, study_ref, session, name)): Path<(Name, StudyRef, Session, String)>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, Failure> {
     let packed = match (name.as_str(), session) {
         ("t1.nii", _) => T1_FILE,
         ("t2.nii", _) => T2_FILE,
@@ -220,8 +178,8 @@ async fn file(
         _ => return Err(ReadingError::NotOpen.into()),
     };
     let (asked, exam, reader) = (shared.clone(), study_ref.clone(), seat.reader.name.clone());
-    let folder = blocking(move || asked.open_to(&seat, &exam, session)).await?;
-    let answer = files::volume(&folder.join(packed)).await.map_err(anyhow::Error::from)?;
+    let folder = blocking(move || Ok(asked.open_to(&seat, &exam, session)?)).await?;
+    let answer = files::volume(&folder.join(packed)).await?;
     shared.sources.opened(address, Some(&reader), &study_ref, Some(packed));
     Ok(answer)
 }
@@ -241,7 +199,7 @@ async fn hand_in(
     Extension(Seat { list, reader }): Extension<Seat>,
     Path((_, study_ref, session)): Address,
     Json(Said { grades, seconds }): Json<Said>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, Failure> {
     blocking(move || {
         let exam = (session, &study_ref);
         shared.sources.readings.hand_in(&list, &reader, exam, (grades, seconds), now_ms())?;

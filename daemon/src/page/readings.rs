@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
-use super::reading::{Refusal, blocking};
+use super::access::policy_with_style_of;
+use super::answer::{Failure, blocking};
 use super::shared::Shared;
 use crate::agreement::{self, By, Categories, Gradings, NotGradable, Report, Resampling};
 use crate::domain::StudyRef;
@@ -60,10 +61,11 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/api/readings/{list}/agreement.html", get(agreement_html))
 }
 
-async fn overviews(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<Overview>>, Refusal> {
+async fn overviews(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<Overview>>, Failure> {
     blocking(move || {
         let names = shared.sources.readings.names()?;
-        names.iter().map(|name| shared.overview(name)).collect::<Result<_, _>>().map(Json)
+        let overviews = names.iter().map(|name| shared.overview(name));
+        Ok(Json(overviews.collect::<Result<Vec<_>, _>>()?))
     })
     .await
 }
@@ -71,8 +73,8 @@ async fn overviews(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<Overvie
 async fn overview(
     State(shared): State<Arc<Shared>>,
     Path(list): Path<Name>,
-) -> Result<Json<Overview>, Refusal> {
-    blocking(move || shared.overview(&list).map(Json)).await
+) -> Result<Json<Overview>, Failure> {
+    blocking(move || Ok(Json(shared.overview(&list)?))).await
 }
 
 impl Shared {
@@ -100,7 +102,7 @@ impl Shared {
 async fn create(
     State(shared): State<Arc<Shared>>,
     Json(new): Json<NewList>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, Failure> {
     blocking(move || {
         let (list, tokens) = shared.sources.readings.create(new, |study| shared.readable(study))?;
         let links = tokens.into_iter().map(|(reader, token)| link(&list.name, reader, &token));
@@ -112,7 +114,7 @@ async fn create(
 async fn renew_link(
     State(shared): State<Arc<Shared>>,
     Path((list, reader)): Path<(Name, Name)>,
-) -> Result<Json<Link>, Refusal> {
+) -> Result<Json<Link>, Failure> {
     blocking(move || {
         let token = shared.sources.readings.renew_token(&list, &reader)?;
         Ok(Json(link(&list, reader, &token)))
@@ -128,7 +130,7 @@ fn link(list: &Name, reader: Name, token: &str) -> Link {
 async fn export(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<Name>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, Failure> {
     blocking(move || {
         let mut table = Vec::new();
         let list = shared.sources.readings.list(&name)?;
@@ -150,10 +152,11 @@ async fn import(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<Name>,
     table: Bytes,
-) -> Result<Json<Imported>, Refusal> {
+) -> Result<Json<Imported>, Failure> {
     blocking(move || {
         let list = shared.sources.readings.list(&name)?;
-        let new = shared.sources.readings.import(&list, agreement::read(&table[..])?)?;
+        let gradings = agreement::read(&table[..]).map_err(ReadingError::from)?;
+        let new = shared.sources.readings.import(&list, gradings)?;
         Ok(Json(Imported { new }))
     })
     .await
@@ -186,14 +189,19 @@ async fn agreement_json(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<Name>,
     Query(asked): Query<Asked>,
-) -> Result<Json<Report>, Refusal> {
-    blocking(move || shared.agreement(&name, asked).map(Json)).await
+) -> Result<Json<Report>, Failure> {
+    blocking(move || Ok(Json(shared.agreement(&name, asked)?))).await
 }
 
 async fn agreement_html(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<Name>,
     Query(asked): Query<Asked>,
-) -> Result<Html<String>, Refusal> {
-    blocking(move || Ok(Html(shared.agreement(&name, asked)?.html()?))).await
+) -> Result<Response, Failure> {
+    blocking(move || {
+        let html = shared.agreement(&name, asked)?.html()?;
+        let policy = [(CONTENT_SECURITY_POLICY, policy_with_style_of(&html))];
+        Ok((policy, Html(html)).into_response())
+    })
+    .await
 }

@@ -1,7 +1,8 @@
 //! The HTTP port: accepts connections under a limit, with TLS where it is configured, and drains them at a stop.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +27,10 @@ use super::{Config, token};
 use crate::ports::{self, KeptPort};
 use crate::tls::TlsError;
 
-/// Connections at a time; one more is closed unread. A browser opens up to six.
+/// Connections at a time; one more is closed unread.
 const MAX_CONNECTIONS: usize = 64;
+/// Of these, how many may come from one other machine, so that others find a place. A browser opens up to six.
+const MAX_CONNECTIONS_PER_PEER: usize = 16;
 /// A TLS handshake, and the head of a request, take no longer.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// A connection is closed when it is this old; browsers open another without a word.
@@ -98,6 +101,7 @@ impl Server {
         let shared = Arc::new(Shared {
             access: Access::new(token.clone(), cookie),
             sources,
+            reader_guesses: Default::default(),
             summaries: Default::default(),
             loopback: address.ip().is_loopback(),
             shutdown: CancellationToken::new(),
@@ -127,6 +131,7 @@ impl Server {
         info!(%address, tls = tls.is_some(), "The page is served.");
         let stop = shared.shutdown.clone();
         let mut connections = JoinSet::new();
+        let mut places = Places::default();
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -134,13 +139,20 @@ impl Server {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) if connections.len() < MAX_CONNECTIONS => {
-                    let router = router.clone().layer(Extension(Peer(peer.ip())));
+                Ok((stream, peer)) => {
+                    // An IPv4 peer of a port that is open for IPv6 too.
+                    let peer = Peer(peer.ip().to_canonical());
+                    let is_full = connections.len() >= MAX_CONNECTIONS;
+                    let Some(place) = places.take(peer).filter(|_| !is_full) else {
+                        warn!(peer = %peer.0, is_full, "A connection to the page too many was closed.");
+                        continue;
+                    };
+                    let router = router.clone().layer(Extension(peer));
                     let served = serve(stream, tls.clone(), router, stop.clone());
-                    connections.spawn(timeout(MAX_AGE, served));
-                }
-                Ok((_, peer)) => {
-                    warn!(peer = %peer.ip(), limit = MAX_CONNECTIONS, "A connection to the page too many was closed.");
+                    connections.spawn(async move {
+                        let _place = place;
+                        timeout(MAX_AGE, served).await
+                    });
                 }
                 Err(error) => {
                     warn!(%error, "A connection to the page could not be accepted.");
@@ -154,6 +166,22 @@ impl Server {
         let _ = timeout(SHUTDOWN_GRACE, async { while connections.join_next().await.is_some() {} })
             .await;
         info!("The page is closed.");
+    }
+}
+
+/// What each address has open.
+#[derive(Default)]
+struct Places(HashMap<IpAddr, Arc<()>>);
+
+impl Places {
+    /// A place for a connection, taken until it is dropped; `None` when the peer's address has too many. From the box itself
+    /// a tunnel or a proxy brings many.
+    fn take(&mut self, peer: Peer) -> Option<Arc<()>> {
+        let most = if peer.0.is_loopback() { MAX_CONNECTIONS } else { MAX_CONNECTIONS_PER_PEER };
+        self.0.retain(|_, place| Arc::strong_count(place) > 1);
+        let place = self.0.entry(peer.accountable()).or_default();
+        // The map's own counts too.
+        (Arc::strong_count(place) <= most).then(|| Arc::clone(place))
     }
 }
 
@@ -192,5 +220,28 @@ async fn answer(
     };
     if let Err(error) = ended {
         debug!(%error, "A connection to the page broke off.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_leaves_connections_to_the_page_to_others() {
+        let mut places = Places::default();
+        let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|text| Peer(text.parse().unwrap()));
+        let mut taken: Vec<_> = (0..MAX_CONNECTIONS).map_while(|_| places.take(one)).collect();
+        assert_eq!(taken.len(), MAX_CONNECTIONS_PER_PEER);
+        assert!(places.take(other).is_some());
+        taken.pop();
+        taken.extend(places.take(one));
+        assert!(places.take(one).is_none());
+        drop(taken);
+        assert!(places.take(other).is_some());
+        assert_eq!(places.0.len(), 1, "addresses without a connection are forgotten");
+        let here = Peer("127.0.0.1".parse().unwrap());
+        let taken: Vec<_> = (0..MAX_CONNECTIONS).map_while(|_| places.take(here)).collect();
+        assert_eq!(taken.len(), MAX_CONNECTIONS);
     }
 }

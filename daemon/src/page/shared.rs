@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
+use super::guesses::Guesses;
 use super::summaries::Summaries;
 use crate::audit::{Auditor, Event};
 use crate::deliver::Outbox;
@@ -67,6 +68,8 @@ pub(crate) struct Shared {
     pub(super) summaries: Summaries,
     /// Who may ask.
     pub(super) access: Access,
+    /// At readers' tokens. Apart from those at the page's, which a reader's own token would have forgotten.
+    pub(super) reader_guesses: Guesses,
     /// Served on this machine only.
     pub(super) loopback: bool,
     /// Ends the event streams.

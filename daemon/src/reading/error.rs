@@ -2,7 +2,7 @@
 
 use super::Name;
 use crate::agreement::GradingsError;
-use crate::domain::{Endplate, StudyRef};
+use crate::domain::StudyRef;
 use crate::store::files::FileError;
 
 /// Why something of a reading list was refused. Every message can be shown to who asked.
@@ -30,9 +30,9 @@ pub enum ReadingError {
     NotOpen,
     /// Not every endplate was graded, or one that isn't asked for.
     #[error(
-        "an exam is handed in with a grade for each of its endplates; {0} is missing or not asked for"
+        "an exam is handed in with a grade for each of its endplates; {0:?} is missing or not asked for"
     )]
-    Endplates(Endplate),
+    Endplates(String),
     /// The reading time is none.
     #[error("the reading time is 0 to 86400 seconds")]
     Seconds,

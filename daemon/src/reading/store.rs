@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::list::Tokens;
 use super::{ENDPLATES, Name, NewList, Reader, ReadingError, ReadingList, Standing};
 use crate::agreement::{Grade, Session};
-use crate::domain::{Endplate, StudyRef};
+use crate::domain::StudyRef;
 use crate::store::files::{FileError, create_dir, names_in, write_atomically};
 
 const LIST: &str = "list.json";
@@ -40,22 +40,21 @@ impl HandedIn {
         seconds: f64,
         time_ms: u64,
     ) -> Result<HandedIn, ReadingError> {
-        if let Some(missing) = ENDPLATES.iter().find(|e| !grades.contains_key(&e.to_string())) {
-            return Err(ReadingError::Endplates(*missing));
-        }
         let handed_in = HandedIn { time_ms: Some(time_ms), seconds: Some(seconds), grades };
+        // First what is there: an endplate under another name would be called missing.
         handed_in.check()?;
-        Ok(handed_in)
+        let mut asked_for = ENDPLATES.iter().map(ToString::to_string);
+        match asked_for.find(|endplate| !handed_in.grades.contains_key(endplate)) {
+            Some(missing) => Err(ReadingError::Endplates(missing)),
+            None => Ok(handed_in),
+        }
     }
 
     /// What holds for imported ones too, where endplates may be missing.
     pub(super) fn check(&self) -> Result<(), ReadingError> {
-        for name in self.grades.keys() {
-            let endplate: Endplate =
-                name.parse().map_err(|_| ReadingError::Endplates(ENDPLATES[0]))?;
-            if !ENDPLATES.contains(&endplate) {
-                return Err(ReadingError::Endplates(endplate));
-            }
+        let is_asked_for = |name: &String| name.parse().is_ok_and(|e| ENDPLATES.contains(&e));
+        if let Some(name) = self.grades.keys().find(|name| !is_asked_for(name)) {
+            return Err(ReadingError::Endplates(name.clone()));
         }
         match self.seconds {
             Some(seconds) if !(0.0..=MAX_SECONDS).contains(&seconds) => Err(ReadingError::Seconds),
@@ -394,6 +393,11 @@ mod tests {
         let mut more = grades("0");
         more.insert("T8 inferior".to_owned(), Grade::None);
         assert!(HandedIn::new(more, 1.0, 0).is_err());
+        let mut other = grades("0");
+        let grade = other.remove("L4 inferior").unwrap();
+        other.insert("L4 lower".to_owned(), grade);
+        let error = HandedIn::new(other, 1.0, 0).unwrap_err();
+        assert!(error.to_string().contains("\"L4 lower\""), "{error}");
         for seconds in [-1.0, f64::NAN, f64::INFINITY, 1e9] {
             assert!(HandedIn::new(grades("0"), seconds, 0).is_err(), "{seconds}");
         }

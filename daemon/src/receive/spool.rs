@@ -17,9 +17,8 @@ use crate::store::Disk;
 use crate::store::files::{self, FileError};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use tempfile::NamedTempFile;
@@ -27,8 +26,6 @@ use tempfile::NamedTempFile;
 const INCOMING: &str = ".incoming";
 /// Where a study's folder lies while it is being removed.
 const REMOVED: &str = ".removed";
-/// Instances hold patient data: nobody but the daemon's user looks into the folders.
-const FOLDER_MODE: u32 = 0o700;
 
 /// The spool's folders can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +40,12 @@ pub struct SpoolError {
 impl SpoolError {
     fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
         move |source| SpoolError { operation, path: path.to_owned(), source }
+    }
+}
+
+impl From<FileError> for SpoolError {
+    fn from(FileError { operation, path, source }: FileError) -> SpoolError {
+        SpoolError { operation, path, source }
     }
 }
 
@@ -128,7 +131,7 @@ impl InstanceStore {
     ) -> Result<InstanceStore, SpoolError> {
         let root = root.into();
         let incoming = root.join(INCOMING);
-        make_folder(&incoming).map_err(SpoolError::at("make", &incoming))?;
+        files::create_dir(&incoming)?;
         let leftovers = fs::read_dir(&incoming).map_err(SpoolError::at("read", &incoming))?;
         for leftover in leftovers {
             let path = leftover.map_err(SpoolError::at("read", &incoming))?.path();
@@ -139,7 +142,7 @@ impl InstanceStore {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 return Err(SpoolError::at("remove", &removed)(e));
             }
-            _ => make_folder(&removed).map_err(SpoolError::at("make", &removed))?,
+            _ => files::create_dir(&removed)?,
         }
         Ok(InstanceStore {
             root,
@@ -241,8 +244,7 @@ impl InstanceStore {
     /// disk after this, so that whoever sends the same again may be told that it is kept.
     fn take_up(&self, folder: &Path) -> io::Result<Extent> {
         if folder.is_dir() {
-            sync_folder(folder)?;
-            sync_folder(&self.root)?;
+            files::sync_dir(folder).and_then(|()| files::sync_dir(&self.root)).map_err(io_error)?;
         }
         Extent::of(folder)
     }
@@ -277,9 +279,9 @@ impl InstanceStore {
                 extents.insert(study_ref, extent);
                 return Err(Reason::StudyTooLarge.into());
             }
-            make_folder(&folder).map_err(Refusal::storage)?;
+            files::create_dir(&folder).map_err(io_error).map_err(Refusal::storage)?;
             incoming.file.persist(&path).map_err(|e| Refusal::storage(e.error))?;
-            sync_folder(&folder).map_err(Refusal::storage)?;
+            files::sync_dir(&folder).map_err(io_error).map_err(Refusal::storage)?;
             extent = after;
         }
         extents.insert(study_ref.clone(), extent);
@@ -395,17 +397,9 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, SpoolError> {
     Ok(paths)
 }
 
-/// Makes a folder and its parents, and fsyncs the parent, so that the folder too survives a loss of power.
-fn make_folder(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
-    folder.parent().map_or(Ok(()), sync_folder)
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+/// A refusal's reason hangs on the operating system's word.
+fn io_error(error: FileError) -> io::Error {
+    error.source
 }
 
 #[cfg(test)]

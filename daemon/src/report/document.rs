@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{EndplateSide, Level};
 use crate::modic::{Config, Finding, ModicResult, OtherMarrowLesion};
 use crate::study::SeriesRefusal;
+use crate::{modic, study};
 
 /// What every result has to say of itself.
 pub const LIMITS: [&str; 3] = [
@@ -21,7 +22,7 @@ pub struct FindingBody {
     pub limits: Vec<String>,
     /// Version of the program.
     pub software: String,
-    /// What the result depends on, SHA-256 in hex: same fingerprint, same result.
+    /// What the result depends on, SHA-256 in hex: same fingerprint, same findings.
     pub fingerprint: String,
     /// The networks that were used.
     pub bundles: Vec<BundleUsed>,
@@ -96,6 +97,13 @@ pub struct DiscSummary {
     pub volume_mm3: f32,
     /// The largest height, % of the vertebra's.
     pub height_percent: f32,
+}
+
+/// What a quality flag means, for a person; `None` of one that a later version wrote.
+pub(crate) fn quality_meaning(code: &str) -> Option<&'static str> {
+    let of_study = study::QualityFlag::ALL.iter().map(|flag| (flag.as_str(), flag.meaning()));
+    let of_modic = modic::QualityFlag::ALL.iter().map(|flag| (flag.as_str(), flag.meaning()));
+    of_study.chain(of_modic).find(|(known, _)| *known == code).map(|(_, meaning)| meaning)
 }
 
 impl FindingBody {

@@ -10,6 +10,7 @@ mod picture;
 mod scene;
 mod volumes;
 
+pub(crate) use document::quality_meaning;
 pub use document::{BundleUsed, DiscSummary, FindingBody, LIMITS, LevelSeen};
 pub use hospital::Object;
 pub(crate) use hospital::{FHIR_FILE, OWN_SCHEME, pdf_in};

@@ -143,11 +143,13 @@ impl Segmenter {
                 stack(Axis(0), &channels.map(|slice| slice.view())).expect("all are of one view");
             let logits = self.vertebrae.run(input.view())?;
             let mut best = Array2::from_elem((rows, columns), f32::NEG_INFINITY);
-            for (class, probability) in (0u8..).zip(softmax(logits).outer_iter()) {
-                let map = view.give_back(probability, (rows, columns), spacing, 0.0);
-                Zip::from(&mut classes).and(&mut best).and(&map).for_each(|at, best, p| {
-                    if p > best {
-                        (*at, *best) = (class, *p);
+            // Between logits a border lies where it does; between probabilities, which are 0 or 1 on either side of it,
+            // always near the middle of two pixels.
+            for (class, logit) in (0u8..).zip(logits.outer_iter()) {
+                let map = view.give_back(logit, (rows, columns), spacing, 0.0);
+                Zip::from(&mut classes).and(&mut best).and(&map).for_each(|at, best, logit| {
+                    if logit > best {
+                        (*at, *best) = (class, *logit);
                     }
                 });
             }
@@ -270,17 +272,6 @@ fn is_body(class: u8) -> bool {
     class == anatomy::VERTEBRA || class == anatomy::S1
 }
 
-/// Probabilities over the classes, in place of logits `[class, row, column]`.
-fn softmax(mut logits: Array3<f32>) -> Array3<f32> {
-    for mut pixel in logits.lanes_mut(Axis(0)) {
-        let largest = pixel.fold(f32::NEG_INFINITY, |a, b| a.max(*b));
-        pixel.mapv_inplace(|x| (x - largest).exp());
-        let sum = pixel.sum();
-        pixel.mapv_inplace(|x| x / sum);
-    }
-    logits
-}
-
 /// Checks that a bundle's manifest is that of the network this stage was written for.
 ///
 /// # Errors
@@ -316,13 +307,6 @@ mod tests {
 
     use super::*;
     use crate::phantom::{Settings, generate};
-
-    #[test]
-    fn softmax_sums_to_one_and_bears_large_logits() {
-        let p = softmax(Array3::from_shape_vec((2, 1, 2), vec![1e4, 0.0, 0.0, 0.0]).unwrap());
-        assert_eq!(p[[0, 0, 0]], 1.0);
-        assert_eq!(p[[1, 0, 1]], 0.5);
-    }
 
     #[test]
     fn nothing_is_found_where_t2_was_not_measured() {

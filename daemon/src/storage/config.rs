@@ -80,7 +80,7 @@ impl Config {
     }
 
     /// Below this studies go even if the quotas are met, so that receiving never has to stop for what may go, bytes.
-    pub(super) fn min_free_to_keep_bytes(&self) -> u64 {
+    pub(crate) fn min_free_to_keep_bytes(&self) -> u64 {
         self.min_free_bytes.saturating_add(self.min_free_bytes / 4)
     }
 }

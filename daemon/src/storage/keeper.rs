@@ -132,30 +132,33 @@ impl Keeper {
             Clock::Synchronised | Clock::Unknown => self.config.clone(),
         };
         let Plan { removals, unmet } = plan(self.kept()?, &limits, missing, now_ms());
-        let mut failed = None;
-        let mut all_went = removals.len() <= REMOVALS_AT_A_TIME;
-        for (study_ref, part) in removals.iter().take(REMOVALS_AT_A_TIME) {
+        let (mut went, mut failed) = (0, None);
+        for (study_ref, part) in &removals {
             if stop.is_cancelled() {
                 return Ok(());
             }
+            if went == REMOVALS_AT_A_TIME {
+                break;
+            }
             match self.remove(study_ref, *part) {
-                Ok(went) => all_went &= went,
+                Ok(true) => went += 1,
+                Ok(false) => {}
                 Err(error) if error.needs_reopening() => return Err(error),
                 // One that can't be removed keeps none of the others.
                 Err(error) => failed = Some(error),
             }
         }
+        self.unmet = unmet;
+        if !removals.is_empty() {
+            self.kept()?;
+        }
         if let Some(error) = failed {
             return Err(error);
         }
-        self.unmet = unmet;
-        if !all_went {
+        if went < removals.len() {
             self.look_soon();
         } else if !unmet && missing == 0 {
             self.next_look = Some(Instant::now() + LOOK_EVERY);
-        }
-        if !removals.is_empty() {
-            self.kept()?;
         }
         Ok(())
     }

@@ -4,15 +4,13 @@
 //! [`TEMPORARY_PREFIX`].
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File},
     io::{self, Read, Write},
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
-
-use super::disk::is_full;
 
 /// Names of unfinished files start with this.
 pub const TEMPORARY_PREFIX: &str = ".tmp-";
@@ -43,11 +41,6 @@ impl FileError {
     /// Makes the closure that `map_err` wants.
     pub fn during(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
         move |source| FileError { operation, path: path.to_owned(), source }
-    }
-
-    /// Whether the disk (or the quota) is full: an operator can help, trying again can't.
-    pub fn is_disk_full(&self) -> bool {
-        is_full(&self.source)
     }
 }
 
@@ -132,14 +125,15 @@ pub fn publish_dir(tmp_dir: &Path, final_dir: &Path) -> Result<(), FileError> {
     sync_dir(parent(final_dir))
 }
 
-/// Creates a folder with its parents, and makes the names durable.
+/// Creates a folder with its parents, and makes the names durable. Nobody but the daemon's user looks into them: most hold
+/// what is a patient's.
 pub fn create_dir(dir: &Path) -> Result<(), FileError> {
     if dir.is_dir() {
         return Ok(());
     }
     let above = parent(dir);
     create_dir(above)?;
-    match fs::create_dir(dir) {
+    match DirBuilder::new().mode(0o700).create(dir) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
             Err(FileError::during("create the folder", dir)(e))
         }
@@ -213,7 +207,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = write_atomically(&dir.path().join("absent/a.json"), b"x").unwrap_err();
         assert!(error.to_string().contains("absent"), "{error}");
-        assert!(!error.is_disk_full());
+    }
+
+    #[test]
+    fn a_folder_is_created_with_its_parents_for_its_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        create_dir(&dir.path().join("a/b")).unwrap();
+        create_dir(&dir.path().join("a/b")).unwrap();
+        for name in ["a", "a/b"] {
+            let mode = dir.path().join(name).metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{name}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Whether the patient is a minor: the one thing that is taken from age and birth date.
 
 /// Reads DICOM's Patient's Age (AS, PS3.5 6.2: `nnnD`, `nnnW`, `nnnM`, `nnnY`) or, without it, the years
-/// between birth date and study date (DA: `YYYYMMDD`). `None` when neither says.
+/// between birth date and study date (DA: `YYYYMMDD`). `None` when neither says. An age of 0 says nothing:
+/// consoles write `000Y` where they weren't told a birth date.
 pub(super) fn is_under(
     years: u32,
     age: Option<&str>,
@@ -15,7 +16,7 @@ pub(super) fn is_under(
 
 fn years_of_age(age: &str) -> Option<u32> {
     let age = age.trim();
-    let number: u32 = age.get(..age.len().checked_sub(1)?)?.parse().ok()?;
+    let number = age.get(..age.len().checked_sub(1)?)?.parse::<u32>().ok().filter(|n| *n > 0)?;
     match age.as_bytes().last()?.to_ascii_uppercase() {
         b'Y' => Some(number),
         b'M' => Some(number / 12),
@@ -47,5 +48,13 @@ mod tests {
         assert_eq!(is_under(18, None, Some("20080301"), Some("20260301")), Some(false));
         assert_eq!(is_under(18, Some("?"), Some("1970"), Some("20260301")), None);
         assert_eq!(is_under(18, None, None, None), None);
+    }
+
+    #[test]
+    fn an_age_of_zero_years_is_no_age() {
+        assert_eq!(is_under(18, Some("000Y"), None, None), None);
+        assert_eq!(is_under(18, Some("000Y"), Some("19710301"), Some("20260301")), Some(false));
+        assert_eq!(is_under(18, Some("000Y"), Some("20250301"), Some("20260301")), Some(true));
+        assert_eq!(is_under(18, Some("003D"), None, None), Some(true));
     }
 }

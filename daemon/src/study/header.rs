@@ -39,15 +39,15 @@ pub struct Timing {
     pub inversion_ms: Option<f64>,
     /// Flip angle, degrees.
     pub flip_deg: Option<f64>,
-    /// Echoes a shot.
-    pub echo_train_length: Option<f64>,
     /// A gradient echo without any spin echo; `None` when not said.
     pub gradient_echo: Option<bool>,
     /// With an inversion pulse; `None` when not said.
     pub inversion_recovery: Option<bool>,
     /// A balanced or otherwise unspoiled steady state.
     pub steady_state: bool,
-    /// Fat is suppressed by a spectral pulse, says the header.
+    /// Echo-planar or diffusion-weighted.
+    pub echo_planar: bool,
+    /// Fat is suppressed by a spectral pulse, or the image is Dixon's of water, says the header.
     pub fat_saturated: bool,
 }
 
@@ -109,7 +109,7 @@ pub struct SliceHeader {
     pub spacing_between_slices_mm: Option<f64>,
     /// The sequence.
     pub timing: Timing,
-    /// Body Part Examined, or the anatomic region's name; upper case.
+    /// Body Part Examined, or the anatomic region's name; lower case.
     pub body_part: Option<String>,
     /// A contrast agent is named.
     pub contrast_agent: bool,
@@ -119,9 +119,9 @@ pub struct SliceHeader {
     pub only_compressed: bool,
     /// The patient is under the configured age; `None` when unknown. Age and dates themselves aren't kept.
     pub minor: Option<bool>,
-    /// Descriptions of the series (hints), lower case.
+    /// Descriptions of the series (hints), a line each, lower case.
     pub series_text: String,
-    /// Description of the study (a hint), lower case.
+    /// Descriptions of the study (hints), likewise.
     pub study_text: String,
     /// The pixels' format.
     pub pixels: PixelFormat,
@@ -193,10 +193,10 @@ fn slice_header(
 ) -> SliceHeader {
     let uid = |tag| a.text(tag).unwrap_or_default();
     let integer = |tag| a.number(tag).map(|n| n as i64);
-    let image_type = a
-        .text_in(tags::MR_IMAGE_FRAME_TYPE_SEQUENCE, tags::FRAME_TYPE)
-        .or_else(|| a.text(tags::IMAGE_TYPE))
-        .unwrap_or_default();
+    let image_type = values(
+        a.text_in(tags::MR_IMAGE_FRAME_TYPE_SEQUENCE, tags::FRAME_TYPE)
+            .or_else(|| a.text(tags::IMAGE_TYPE)),
+    );
     SliceHeader {
         path: path.to_owned(),
         frame,
@@ -208,14 +208,14 @@ fn slice_header(
         images_in_acquisition: a.number(tags::IMAGES_IN_ACQUISITION).map(|n| n as usize),
         frame_count,
         modality: uid(tags::MODALITY),
-        image_type: image_type.to_uppercase().split('\\').map(|v| v.trim().to_owned()).collect(),
+        timing: timing(a, &image_type),
+        image_type,
         plane: plane(a),
         rows: a.number(tags::ROWS).unwrap_or(0.0) as u16,
         columns: a.number(tags::COLUMNS).unwrap_or(0.0) as u16,
         thickness_mm: a.number_in(tags::PIXEL_MEASURES_SEQUENCE, tags::SLICE_THICKNESS),
         spacing_between_slices_mm: a
             .number_in(tags::PIXEL_MEASURES_SEQUENCE, tags::SPACING_BETWEEN_SLICES),
-        timing: timing(a),
         body_part: body_part(a),
         contrast_agent: contrast_agent(a),
         lossy: a.text(tags::LOSSY_IMAGE_COMPRESSION).as_deref() == Some("01"),
@@ -260,13 +260,17 @@ fn plane(a: &Attributes) -> Option<Plane> {
     })
 }
 
-fn timing(a: &Attributes) -> Timing {
+/// The values of a text; upper case.
+fn values(text: Option<String>) -> Vec<String> {
+    let text = text.unwrap_or_default().to_uppercase();
+    text.split('\\').map(|v| v.trim().to_owned()).collect()
+}
+
+fn timing(a: &Attributes, image_type: &[String]) -> Timing {
     let timing = tags::MR_TIMING_AND_RELATED_PARAMETERS_SEQUENCE;
     let modifier = tags::MR_MODIFIER_SEQUENCE;
-    let words = |tag: Tag| {
-        let text = a.text(tag).unwrap_or_default().to_uppercase();
-        text.split('\\').map(|w| w.trim().to_owned()).collect::<Vec<_>>()
-    };
+    let words = |tag: Tag| values(a.text(tag));
+    let is_image_of = |what: &str| image_type.iter().any(|v| v == what);
     // Classic: SE, IR, GR, EP, RM (C.8.3.1.1.1). Enhanced: SPIN, GRADIENT, BOTH (C.8.13.4).
     let sequence = words(tags::SCANNING_SEQUENCE);
     let says = |word: &str| sequence.iter().any(|w| w == word);
@@ -286,7 +290,6 @@ fn timing(a: &Attributes) -> Timing {
             .or_else(|| a.number(tags::INVERSION_TIME))
             .filter(|ti| *ti > 0.0),
         flip_deg: a.number_in(timing, tags::FLIP_ANGLE),
-        echo_train_length: a.number_in(timing, tags::ECHO_TRAIN_LENGTH),
         gradient_echo: match echo_pulse.as_deref() {
             Some(s) => Some(s == "GRADIENT"),
             None => said.then(|| says("GR") && !says("SE")),
@@ -297,9 +300,11 @@ fn timing(a: &Attributes) -> Timing {
         },
         steady_state: steady
             || variant.iter().any(|v| v == "SS") && !variant.iter().any(|v| v == "SP"),
-        fat_saturated: words(tags::SCAN_OPTIONS)
-            .iter()
-            .any(|w| FAT_SATURATION.contains(&w.as_str()))
+        echo_planar: says("EP")
+            || a.text(tags::ECHO_PLANAR_PULSE_SEQUENCE).as_deref() == Some("YES")
+            || is_image_of("DIFFUSION"),
+        fat_saturated: is_image_of("WATER")
+            || words(tags::SCAN_OPTIONS).iter().any(|w| FAT_SATURATION.contains(&w.as_str()))
             || a.text(tags::SPECTRALLY_SELECTED_SUPPRESSION).is_some_and(|s| s.contains("FAT")),
     }
 }
@@ -309,7 +314,7 @@ fn body_part(a: &Attributes) -> Option<String> {
         let region = a.item_in(tags::FRAME_ANATOMY_SEQUENCE, tags::ANATOMIC_REGION_SEQUENCE)?;
         text_at(region, tags::CODE_MEANING)
     };
-    a.text(tags::BODY_PART_EXAMINED).or_else(region).map(|s| s.to_uppercase())
+    a.text(tags::BODY_PART_EXAMINED).or_else(region).map(|s| s.to_lowercase())
 }
 
 fn contrast_agent(a: &Attributes) -> bool {
@@ -321,7 +326,7 @@ fn contrast_agent(a: &Attributes) -> bool {
 }
 
 fn hint_text(a: &Attributes, from: &[Tag]) -> String {
-    let joined = from.iter().filter_map(|t| a.text(*t)).collect::<Vec<_>>().join(" ");
+    let joined = from.iter().filter_map(|t| a.text(*t)).collect::<Vec<_>>().join("\n");
     joined.to_lowercase().chars().take(MAX_HINT_CHARS).collect()
 }
 

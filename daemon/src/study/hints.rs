@@ -1,5 +1,7 @@
 //! What free descriptions, in any language, hint at. Never more than a hint: see [`super`].
 
+const FAT_SATURATION: &[&str] = &["fatsat", "fat sat", "fat_sat", "fat-sat", "fat sup", "fettges"];
+
 /// The words of a description.
 pub(super) struct Hints<'a> {
     text: &'a str,
@@ -39,10 +41,12 @@ impl<'a> Hints<'a> {
             .any(|(at, _)| !self.text[at + name.len()..].starts_with(|c: char| c.is_ascii_digit()))
     }
 
-    /// A part of the spine by its letter, however it is written: `lspine`, `l-spine`, `L Spine`.
-    fn spine(&self, letter: &str) -> bool {
-        self.words.iter().any(|w| w.strip_prefix(letter) == Some("spine"))
-            || self.words.windows(2).any(|w| w == [letter, "spine"])
+    /// A part of the spine by its name or letter, however it is written: `lspine`, `l-spine`, `L Spine`.
+    fn spine(&self, any_of: &[&str]) -> bool {
+        self.words
+            .iter()
+            .any(|w| w.strip_suffix("spine").is_some_and(|part| any_of.contains(&part)))
+            || self.words.windows(2).any(|w| w[1] == "spine" && any_of.contains(&w[0]))
     }
 
     pub(super) fn t1(&self) -> bool {
@@ -62,9 +66,19 @@ impl<'a> Hints<'a> {
         let negated = self.part(&["non fs", "no fs", "w/o fs", "without fs", "ohne fs", "non fat"]);
         !negated
             && (self.word(&["fs", "spir", "spair", "chess", "fatsup", "supgraisse"])
-                || self.part(&["fatsat", "fat sat", "fat_sat", "fat-sat", "fat sup", "fettges"])
-                || self.word(&["dixon", "ideal", "mdixon", "flex"])
-                    && self.word(&["w", "water", "wasser", "eau", "agua"]))
+                || self.part(FAT_SATURATION)
+                || self.dixon() && self.word(&["w", "water", "wasser", "eau", "agua"]))
+    }
+
+    /// Dixon's image of fat, or in opposed phase; beside his name alone the words mean that.
+    pub(super) fn fat_or_opposed(&self) -> bool {
+        self.dixon()
+            && (self.word(&["f", "opp", "opposed", "out", "outphase"])
+                || self.word(&["fat"]) && !self.part(FAT_SATURATION))
+    }
+
+    fn dixon(&self) -> bool {
+        self.word(&["dixon", "ideal", "mdixon", "flex"])
     }
 
     pub(super) fn localizer(&self) -> bool {
@@ -73,28 +87,59 @@ impl<'a> Hints<'a> {
             || self.word(&["loc", "3pl"])
     }
 
+    /// A contrast agent. The first line that speaks of one decides: a protocol's name may tell of the series after it
+    /// while a series' own says "pre".
     pub(super) fn contrast(&self) -> bool {
-        let without = self.part(&["w/o"])
-            || self.word(&["without", "ohne", "nativ", "native", "pre", "non", "no", "sans"])
-            || self.word(&["senza", "sin", "zonder", "sem", "vor", "unenhanced"]);
-        !without
-            && (self.part(&["gado", "postcontrast", "post contrast", "post-contrast", "+c", "c+"])
-                || self.word(&[
-                    "gd",
-                    "km",
-                    "kontrast",
-                    "postgd",
-                    "postkm",
-                    "contrast",
-                    "contraste",
-                ]))
+        self.text.lines().find_map(|line| Hints::new(line).says_contrast()).unwrap_or(false)
     }
 
-    /// The region, if the text names one; a text that names the lumbar spine too means it.
+    /// Whether a contrast agent was given; `None` where nothing speaks of one. Only the word right before denies it: a
+    /// `no` further off may be fat suppression's.
+    fn says_contrast(&self) -> Option<bool> {
+        const AGENTS: &[&str] = &["gd", "gad", "km", "mkm"];
+        // `o` is what "w/o" leaves, and in "o. KM" short for "ohne".
+        const DENIALS: &[&str] = &[
+            "no", "non", "without", "wo", "o", "pre", "nativ", "native", "ohne", "kein", "vor",
+            "sans", "senza", "sin", "zonder", "sem",
+        ];
+        // What an exam may come after besides, by how it begins: an operation, an accident.
+        const EVENTS: &[&str] = &["op", "surg", "chir", "quir", "lami", "fusion", "trauma"];
+        let is_agent = |word: &str| {
+            let word = word.strip_prefix("post").unwrap_or(word);
+            AGENTS.contains(&word)
+                || word.contains("gado")
+                || word.starts_with("contrast")
+                || word.starts_with("kontrast")
+        };
+        let is_event = |word: &&str| EVENTS.iter().any(|event| word.starts_with(*event));
+        // "Without i.v. contrast."
+        let words: Vec<&str> =
+            self.words.iter().copied().filter(|w| !["iv", "i", "v"].contains(w)).collect();
+        let is_named = |n: &usize| {
+            is_agent(words[*n]) || words[*n] == "post" && !words.get(n + 1).is_some_and(is_event)
+        };
+        let is_denied = |n: usize| n > 0 && DENIALS.contains(&words[n - 1]);
+        let named: Vec<usize> = (0..words.len()).filter(is_named).collect();
+        if self.plus_c() || named.iter().any(|n| !is_denied(*n)) {
+            return Some(true);
+        }
+        let is_before = self.word(&["pre", "nativ", "native", "unenhanced"]);
+        (is_before || !named.is_empty()).then_some(false)
+    }
+
+    /// `+c` or `c+`, but not the plus of `sag+cor`.
+    fn plus_c(&self) -> bool {
+        self.text.split(|c: char| !c.is_alphanumeric() && c != '+').any(|word| {
+            word.ends_with("+c")
+                || word.strip_suffix("c+").is_some_and(|w| !w.ends_with(char::is_alphabetic))
+        })
+    }
+
+    /// The region, if the text names one; a text that names the lumbar spine too means it. The text may also be a
+    /// Body Part Examined, as PS3.16 Annex L or a console has it.
     pub(super) fn region(&self) -> Option<Region> {
-        const WHOLE: &[&str] =
-            &["whole spine", "total spine", "full spine", "ganzwirbels", "whole_spine"];
-        const LUMBAR: &[&str] = &["lumb", "lomb", "lendenwirb", "lwk", "腰"];
+        const LUMBAR: &[&str] =
+            &["lumb", "lomb", "lendenwirb", "lwk", "腰", "l/s spine", "l-s spine"];
         const OTHER: &[&str] = &[
             "cervi",
             "zervi",
@@ -125,14 +170,23 @@ impl<'a> Hints<'a> {
             "leber",
             "cardiac",
         ];
-        if self.part(WHOLE) || self.word(&["gws"]) {
+        // In a description these may be where it hurts; alone they are the body part.
+        let is_limb = matches!(self.words[..], ["arm" | "hand" | "leg" | "foot"]);
+        if self.spine(&["whole", "total", "full"])
+            || self.part(&["ganzwirbels"])
+            || self.word(&["gws"])
+        {
             Some(Region::WholeSpine)
-        } else if self.part(LUMBAR) || self.spine("l") || self.word(&["lws", "lsp", "ls"]) {
+        } else if self.part(LUMBAR)
+            || self.spine(&["l", "ls", "tl"])
+            || self.word(&["lws", "lsp", "ls"])
+        {
             Some(Region::Lumbar)
         } else if self.part(OTHER)
-            || self.spine("c")
-            || self.spine("t")
-            || self.word(&["hws", "bws", "hals", "neck", "head", "cou", "hip"])
+            || is_limb
+            || self.spine(&["c", "t"])
+            || self.word(&["hws", "bws", "hals", "neck", "head", "headneck", "cou", "hip", "jaw"])
+            || self.word(&["ctspine", "chest", "heart", "skull", "orbit", "pituitary", "femur"])
         {
             Some(Region::Other)
         } else {
@@ -173,6 +227,36 @@ mod tests {
     }
 
     #[test]
+    fn contrast_is_denied_only_right_before_its_name() {
+        for c in ["sag t1 post gd no fs", "t1 +c non fs", "sag t1 post", "t1 gad", "t1 mkm sag"] {
+            assert!(Hints::new(c).contrast(), "{c}");
+        }
+        for c in ["t1c+ sag", "t1_sag+c", "t1 postkm", "t1 kontrastmittel", "t1 post op gd"] {
+            assert!(Hints::new(c).contrast(), "{c}");
+        }
+        for c in ["t1 pre contrast", "t1 pre gd", "t1 w/o gd", "t1 o. km", "t1 wo iv contrast"] {
+            assert!(!Hints::new(c).contrast(), "{c}");
+        }
+        for c in ["t1 sag pre\nl-spine w contrast", "t1 sag\nl-spine w/o contrast\nse2d post"] {
+            assert!(!Hints::new(c).contrast(), "{c}");
+        }
+        assert!(Hints::new("t1 sag\nl-spine w contrast").contrast());
+        for c in ["t1 sag nativ", "t1 post op", "t1 post-surgical", "t1 posterior", "t1 sag+cor"] {
+            assert!(!Hints::new(c).contrast(), "{c}");
+        }
+    }
+
+    #[test]
+    fn fat_and_opposed_phase_are_dixon_s_beside_his_name_alone() {
+        for part in ["t2_tse_dixon_sag_f", "t2_tse_dixon_sag_opp", "fat: sag t2 flex"] {
+            assert!(Hints::new(part).fat_or_opposed(), "{part}");
+        }
+        for other in ["t2_tse_dixon_sag_in", "t2_tse_dixon_sag_w", "t2 dixon fat sat", "t2 f out"] {
+            assert!(!Hints::new(other).fat_or_opposed(), "{other}");
+        }
+    }
+
+    #[test]
     fn regions_are_read_in_several_languages() {
         for lumbar in [
             "mrt lws",
@@ -181,6 +265,9 @@ mod tests {
             "mri lumbar spine",
             "irm rachis lombaire",
             "rm columna lumbar",
+            "lsspine",
+            "l-s spine",
+            "tlspine",
         ] {
             assert_eq!(Hints::new(lumbar).region(), Some(Region::Lumbar), "{lumbar}");
         }
@@ -189,8 +276,14 @@ mod tests {
         {
             assert_eq!(Hints::new(neck).region(), Some(Region::Other), "{neck}");
         }
+        for other in ["thoracic spine", "tspine", "ctspine", "headneck", "pituitary", "leg"] {
+            assert_eq!(Hints::new(other).region(), Some(Region::Other), "{other}");
+        }
+        assert_eq!(Hints::new("back pain into the left leg").region(), None);
         assert_eq!(Hints::new("cervical and lumbar").region(), Some(Region::Lumbar));
-        assert_eq!(Hints::new("whole spine").region(), Some(Region::WholeSpine));
+        for whole in ["whole spine", "wholespine", "t2_whole_spine"] {
+            assert_eq!(Hints::new(whole).region(), Some(Region::WholeSpine), "{whole}");
+        }
         assert_eq!(Hints::new("t2_tse_sag").region(), None);
     }
 

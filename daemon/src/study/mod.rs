@@ -4,8 +4,9 @@
 //! series that belong together, and the list of reasons for refusing. Descriptions, in any language, are
 //! hints only: they decide where numbers are missing or ambiguous.
 //!
-//! Promises: every series not taken has a [`Reason`]; the same files give the same choice in any order; a
-//! damaged or hostile file can't crash the process or make it allocate more than the file's own size.
+//! Promises: every series not taken has a [`Reason`], or is named as fat-suppressed beside a pair; the same
+//! files give the same choice in any order; a damaged or hostile file can't crash the process or make it
+//! allocate more than the file's own size.
 //!
 //! Must not: decode pixels (that is [`crate::volume`]), log or keep anything that identifies a patient.
 //! [`SliceHeader`] holds UIDs and texts in memory for the other stages; it has no `Debug` output of them.

@@ -47,12 +47,10 @@ pub struct SeriesRefusal {
 pub struct Selection {
     /// The pair, or why the study isn't analysed.
     pub outcome: Result<SeriesPair, Reason>,
-    /// Every series not taken, in order, but for fat-suppressed ones.
+    /// Every series not taken, in order; beside a pair without the fat-suppressed ones.
     pub refused_series: Vec<SeriesRefusal>,
     /// Sagittal fat-suppressed series the study holds, by weighting, each once.
     pub fat_suppressed: Vec<Weighting>,
-    /// Files that can't be read as DICOM.
-    pub unreadable_files: usize,
 }
 
 /// Chooses the pair of one study.
@@ -63,25 +61,29 @@ pub fn select(headers: &Headers, config: &Config) -> Selection {
         let Group { number_in_study, .. } = group;
         match judge(group, config) {
             Verdict::Accepted(series) => candidates.push(*series),
-            Verdict::FatSuppressed(weighting) => rest.fat_suppressed.push(weighting),
+            Verdict::FatSuppressed(weighting) => {
+                rest.fat_suppressed.push((number_in_study, weighting));
+            }
             Verdict::Refused(weighting, reason) => rest.refuse(number_in_study, weighting, reason),
         }
     }
-    let outcome = whole_study(headers).map_or(Ok(()), Err).and_then(|()| {
-        best_pair(candidates, &mut rest, config).map(|(t1, t2, overlap)| {
+    let outcome = match whole_study(headers) {
+        Some(reason) => Err(rest.refuse_all(&candidates, reason)),
+        None => best_pair(candidates, &mut rest, config).map(|(t1, t2, overlap)| {
             let quality = doubts(&t1, &t2, overlap);
             SeriesPair { t1, t2, quality }
-        })
-    });
-    rest.fat_suppressed.sort();
-    rest.fat_suppressed.dedup();
-    rest.refused.sort_by_key(|r| r.series_number_in_study);
-    Selection {
-        outcome,
-        refused_series: rest.refused,
-        fat_suppressed: rest.fat_suppressed,
-        unreadable_files: headers.unreadable_files,
+        }),
+    };
+    if outcome.is_err() {
+        for (number_in_study, weighting) in rest.fat_suppressed.clone() {
+            rest.refuse(number_in_study, weighting, Reason::NotT1OrT2);
+        }
     }
+    let mut fat_suppressed: Vec<_> = rest.fat_suppressed.into_iter().map(|(_, w)| w).collect();
+    fat_suppressed.sort();
+    fat_suppressed.dedup();
+    rest.refused.sort_by_key(|r| r.series_number_in_study);
+    Selection { outcome, refused_series: rest.refused, fat_suppressed }
 }
 
 /// Reasons that refuse the study whatever its series are.
@@ -101,7 +103,8 @@ fn whole_study(headers: &Headers) -> Option<Reason> {
 #[derive(Default)]
 struct Rest {
     refused: Vec<SeriesRefusal>,
-    fat_suppressed: Vec<Weighting>,
+    /// Number in the study and weighting.
+    fat_suppressed: Vec<(usize, Weighting)>,
 }
 
 impl Rest {
@@ -111,6 +114,18 @@ impl Rest {
         if !self.refused.contains(&refusal) {
             self.refused.push(refusal);
         }
+    }
+
+    /// Refuses series that could be analysed, were it not for the study's others.
+    fn refuse_all<'a>(
+        &mut self,
+        series: impl IntoIterator<Item = &'a Series>,
+        reason: Reason,
+    ) -> Reason {
+        for one in series {
+            self.refuse(one.number_in_study, one.weighting, reason);
+        }
+        reason
     }
 
     /// Why the study lacks a weighting: the reason of a sagittal series that would have had it, or the one
@@ -150,10 +165,14 @@ fn best_pair(
         candidates.into_iter().partition(|s| s.weighting == Weighting::T1);
     let none_accepted = t1s.is_empty() && t2s.is_empty() && rest.fat_suppressed.is_empty();
     if t1s.is_empty() {
-        return Err(rest.why_no(Weighting::T1, none_accepted, Reason::NoT1));
+        let reason = rest.why_no(Weighting::T1, none_accepted, Reason::NoT1);
+        rest.refuse_all(&t2s, Reason::NoT1);
+        return Err(reason);
     }
     if t2s.is_empty() {
-        return Err(rest.why_no(Weighting::T2, none_accepted, Reason::NoT2));
+        let reason = rest.why_no(Weighting::T2, none_accepted, Reason::NoT2);
+        rest.refuse_all(&t1s, Reason::NoT2);
+        return Err(reason);
     }
 
     let frame = |s: &Series| s.slices[0].frame_of_reference_uid.clone();
@@ -162,8 +181,9 @@ fn best_pair(
         .filter(|(i, j)| frame(&t1s[*i]) == frame(&t2s[*j]))
         .map(|(i, j)| (i, j, overlap_fraction(&t1s[i].grid, &t2s[j].grid)))
         .collect();
+    let both = t1s.iter().chain(&t2s);
     if pairs.is_empty() {
-        return Err(Reason::DifferentFrameOfReference);
+        return Err(rest.refuse_all(both, Reason::DifferentFrameOfReference));
     }
     pairs.retain(|(_, _, overlap)| *overlap >= config.min_overlap);
     let suitability = |(i, j, overlap): &(usize, usize, f64)| {
@@ -171,7 +191,9 @@ fn best_pair(
         let percent = (overlap * 100.0).round() as u32;
         (t1.slices.len() + t2.slices.len(), percent, t1.number_in_study, t2.number_in_study)
     };
-    let best = pairs.into_iter().max_by_key(suitability).ok_or(Reason::NoOverlap)?;
+    let Some(best) = pairs.into_iter().max_by_key(suitability) else {
+        return Err(rest.refuse_all(both, Reason::NoOverlap));
+    };
 
     let mut take = |all: Vec<Series>, chosen: usize| {
         let mut taken = None;

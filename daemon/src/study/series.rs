@@ -123,7 +123,7 @@ pub(super) fn judge(group: Group, config: &Config) -> Verdict {
     if is_localizer(&group, &hints) {
         return refused(Reason::Localizer);
     }
-    if is_derived(first) {
+    if is_derived(first, &hints) {
         return refused(Reason::Derived);
     }
     let Some(orientation) = Orientation::of(first) else {
@@ -172,67 +172,41 @@ fn is_localizer(group: &Group, hints: &Hints) -> bool {
 }
 
 /// Image Type (PS3.3 C.7.6.1.1.2): computed images, but for corrections of distortion and shading, which
-/// some consoles mark as derived too, and for what lossy compression alone made of an original.
-fn is_derived(slice: &SliceHeader) -> bool {
-    const CORRECTIONS: [&str; 4] = ["DIS2D", "DIS3D", "NORM", "IN_PHASE"];
-    const COMPUTED: [&str; 8] =
-        ["MPR", "PROJECTION IMAGE", "MIP", "MAP", "ADC", "SUBTRACTION", "COMPOSED", "COMP_SP"];
+/// some consoles mark as derived too, for Dixon's in-phase and water images, and for what lossy compression alone
+/// made of an original. Dixon's other images are never taken: they have the timing of T1w or T2w, not the contrast.
+fn is_derived(slice: &SliceHeader, hints: &Hints) -> bool {
+    const CORRECTIONS: [&str; 3] = ["DIS2D", "DIS3D", "NORM"];
+    const IN_PHASE_OR_WATER: [&str; 2] = ["IN_PHASE", "WATER"];
+    const FAT_OR_OPPOSED: [&str; 4] = ["FAT", "OPP_PHASE", "OUT_PHASE", "OPPOSED"];
+    const COMPUTED: [&str; 9] = [
+        "MPR",
+        "PROJECTION IMAGE",
+        "MIP",
+        "MAP",
+        "ADC",
+        "TRACEW",
+        "SUBTRACTION",
+        "COMPOSED",
+        "COMP_SP",
+    ];
     let image_type = &slice.image_type;
     let has = |words: &[&str]| image_type.iter().any(|v| words.contains(&v.as_str()));
     let value = |n: usize| image_type.get(n).map(String::as_str);
     value(1) == Some("SECONDARY")
         || has(&COMPUTED)
-        || value(0) == Some("DERIVED") && !has(&CORRECTIONS) && !slice.only_compressed
+        || has(&FAT_OR_OPPOSED)
+        || !has(&IN_PHASE_OR_WATER)
+            && (hints.fat_or_opposed()
+                || value(0) == Some("DERIVED") && !has(&CORRECTIONS) && !slice.only_compressed)
 }
 
 /// The region by Body Part Examined, or without it by the descriptions; `None` when nothing tells.
 pub(super) fn region(slice: &SliceHeader) -> Option<Region> {
-    // Defined terms of PS3.16 Annex L and what consoles write besides.
-    const OTHER: [&str; 27] = [
-        "CSPINE",
-        "TSPINE",
-        "CTSPINE",
-        "NECK",
-        "HEAD",
-        "HEADNECK",
-        "BRAIN",
-        "SKULL",
-        "KNEE",
-        "LEG",
-        "HIP",
-        "SHOULDER",
-        "ANKLE",
-        "FOOT",
-        "HAND",
-        "WRIST",
-        "ELBOW",
-        "ARM",
-        "CHEST",
-        "BREAST",
-        "HEART",
-        "LIVER",
-        "PROSTATE",
-        "ORBIT",
-        "PITUITARY",
-        "FEMUR",
-        "JAW",
-    ];
-    let described = || {
-        let series = Hints::new(&slice.series_text).region();
-        series.or_else(|| Hints::new(&slice.study_text).region())
-    };
-    let Some(part) = &slice.body_part else { return described() };
-    let letters: String = part.chars().filter(|c| c.is_alphanumeric()).collect();
-    if OTHER.contains(&letters.as_str()) || part.contains("CERVICAL") && !part.contains("LUMB") {
-        return Some(Region::Other);
+    let named = |text: &str| Hints::new(text).region();
+    let described = || named(&slice.series_text).or_else(|| named(&slice.study_text));
+    match slice.body_part.as_deref().and_then(named) {
+        Some(Region::Lumbar) if described() == Some(Region::WholeSpine) => Some(Region::WholeSpine),
+        // "SPINE" and the like don't say which part; the description may.
+        by_part => by_part.or_else(described),
     }
-    if letters.contains("WHOLESPINE") || described() == Some(Region::WholeSpine) {
-        return Some(Region::WholeSpine);
-    }
-    let lumbar = ["LSPINE", "LUMB", "LSSPINE", "LWS", "TLSPINE"];
-    if lumbar.iter().any(|l| letters.contains(l)) {
-        return Some(Region::Lumbar);
-    }
-    // "SPINE" and the like don't say which part; the description may.
-    described()
 }

@@ -69,6 +69,13 @@ fn a_reason_that_every_series_shares_is_the_study_s() {
 }
 
 #[test]
+fn the_part_of_the_spine_may_be_written_out() {
+    let part = |name| Synthetic::t1().text(tags::BODY_PART_EXAMINED, name);
+    assert_eq!(reason(&[part("THORACIC SPINE")]), Reason::WrongBodyPart);
+    assert_eq!(reason(&[part("THORACOLUMBAR SPINE")]), Reason::NoT2);
+}
+
+#[test]
 fn a_series_that_was_only_compressed_is_an_original_with_a_doubt() {
     let derived = |s: Synthetic, code| {
         let s = s.text(tags::IMAGE_TYPE, "DERIVED\\PRIMARY\\M\\SE");
@@ -129,12 +136,73 @@ fn fat_suppressed_series_are_named_not_taken() {
 }
 
 #[test]
+fn of_a_dixon_sequence_the_in_phase_images_alone_are_taken() {
+    let part =
+        |number, image_type| series(number, Synthetic::t2()).text(tags::IMAGE_TYPE, image_type);
+    let selection = selection_of(&[
+        Synthetic::t1(),
+        part(2, "DERIVED\\PRIMARY\\M\\NORM\\IN_PHASE\\DIS2D\\MFSPLIT"),
+        part(3, "ORIGINAL\\PRIMARY\\M\\NORM\\OPP_PHASE\\DIS2D"),
+        part(4, "DERIVED\\PRIMARY\\M\\NORM\\FAT\\DIS2D\\MFSPLIT"),
+        part(5, "DERIVED\\PRIMARY\\DIXON\\WATER"),
+    ]);
+    assert_eq!(selection.outcome.expect("taken").t2.number_in_study, 2);
+    assert_eq!(selection.fat_suppressed, [Weighting::T2FatSuppressed]);
+    let refused = selection.refused_series.iter().map(|r| (r.series_number_in_study, r.reason));
+    assert_eq!(refused.collect::<Vec<_>>(), [(3, Reason::Derived), (4, Reason::Derived)]);
+
+    let described = |text| Synthetic::t2().text(tags::SERIES_DESCRIPTION, text);
+    assert_eq!(reason(&[Synthetic::t1(), described("t2_tse_dixon_sag_F")]), Reason::NoT2);
+    assert!(selection_of(&[Synthetic::t1(), described("t2_tse_dixon_sag_in")]).outcome.is_ok());
+}
+
+#[test]
+fn diffusion_is_neither_t2_nor_a_fat_suppressed_series() {
+    let planar = series(3, Synthetic::t2()).text(tags::SCANNING_SEQUENCE, "EP\\SE");
+    let image_type = |number, value| series(number, Synthetic::t2()).text(tags::IMAGE_TYPE, value);
+    let selection = selection_of(&[
+        Synthetic::t1(),
+        planar.text(tags::SCAN_OPTIONS, "FS"),
+        image_type(4, "ORIGINAL\\PRIMARY\\DIFFUSION\\NONE\\ND"),
+        image_type(5, "DERIVED\\PRIMARY\\DIFFUSION\\TRACEW\\NORM\\DIS2D"),
+    ]);
+    assert_eq!(selection.outcome.unwrap_err(), Reason::NoT2);
+    assert!(selection.fat_suppressed.is_empty());
+    let reasons = selection.refused_series.iter().map(|r| r.reason);
+    let expected = [Reason::NoT2, Reason::NotT1OrT2, Reason::NotT1OrT2, Reason::Derived];
+    assert_eq!(reasons.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn every_series_of_a_refused_study_has_a_reason() {
+    let reasons = |t1: Synthetic, t2: Synthetic| {
+        let refused = selection_of(&[t1, t2]).refused_series;
+        refused.iter().map(|r| (r.series_number_in_study, r.reason)).collect::<Vec<_>>()
+    };
+    let suppressed = Synthetic::t2().text(tags::SCAN_OPTIONS, "FS");
+    let found = reasons(Synthetic::t1(), suppressed);
+    assert_eq!(found, [(1, Reason::NoT2), (2, Reason::NotT1OrT2)]);
+    let young = Synthetic::t1().text(tags::PATIENT_AGE, "017Y");
+    let found = reasons(young, Synthetic::t2());
+    assert_eq!(found, [(1, Reason::Minor), (2, Reason::Minor)]);
+    let moved = Synthetic { frame_of_reference: "1.2.3.10", ..Synthetic::t2() };
+    let found = reasons(Synthetic::t1(), moved);
+    let apart = Reason::DifferentFrameOfReference;
+    assert_eq!(found, [(1, apart), (2, apart)]);
+    let elsewhere = Synthetic { first_position: [-11.0, -60.0, 300.0], ..Synthetic::t2() };
+    let found = reasons(Synthetic::t1(), elsewhere);
+    assert_eq!(found, [(1, Reason::NoOverlap), (2, Reason::NoOverlap)]);
+}
+
+#[test]
 fn minors_are_refused_and_an_unknown_age_is_flagged() {
     let young = Synthetic::t1().text(tags::PATIENT_AGE, "017Y");
     assert_eq!(reason(&[young, Synthetic::t2()]), Reason::Minor);
-    let ageless = |s: Synthetic| s.without(tags::PATIENT_AGE);
-    let flags = flags(&[ageless(Synthetic::t1()), ageless(Synthetic::t2())]);
-    assert!(flags.contains(&QualityFlag::AgeUnknown));
+    for age in ["", "000Y"] {
+        let ageless = |s: Synthetic| s.text(tags::PATIENT_AGE, age);
+        let flags = flags(&[ageless(Synthetic::t1()), ageless(Synthetic::t2())]);
+        assert!(flags.contains(&QualityFlag::AgeUnknown), "{age}");
+    }
 }
 
 #[test]
@@ -274,9 +342,9 @@ fn files_that_are_not_dicom_are_counted_and_alone_make_a_study_unreadable() {
     let mut files: Vec<PathBuf> = Synthetic::t1().write(folder.path());
     files.extend(Synthetic::t2().write(folder.path()));
     files.push(bad);
-    let selection = select(&Headers::read(files, &Config::default()).unwrap(), &Config::default());
-    assert!(selection.outcome.is_ok());
-    assert_eq!(selection.unreadable_files, 1);
+    let headers = Headers::read(files, &Config::default()).unwrap();
+    assert_eq!(headers.unreadable_files, 1);
+    assert!(select(&headers, &Config::default()).outcome.is_ok());
 }
 
 #[test]

@@ -60,6 +60,9 @@ pub(super) fn tell(timing: &Timing, hints: &Hints) -> Told {
 
 /// `None` when a number is missing or the numbers fit no weighting clearly.
 fn by_numbers(t: &Timing) -> Option<Weighting> {
+    if t.echo_planar {
+        return Some(Weighting::Other);
+    }
     let (tr, te) = (t.repetition_ms?, t.echo_ms?);
     if t.gradient_echo == Some(true) {
         if t.steady_state || te > 8.0 {
@@ -143,6 +146,14 @@ mod tests {
         assert_eq!(weighting(&gre(4.0, 20.0), "t1"), Weighting::Other);
         let steady = Timing { steady_state: true, ..gre(4.0, 80.0) };
         assert_eq!(weighting(&steady, ""), Weighting::Other);
+    }
+
+    #[test]
+    fn echo_planar_images_are_neither_t2_nor_fat_suppressed() {
+        let dwi = Timing { echo_planar: true, fat_saturated: true, ..se(4000.0, 80.0) };
+        assert_eq!(weighting(&dwi, "t2 sag"), Weighting::Other);
+        let told = tell(&Timing { echo_planar: true, ..Timing::default() }, &Hints::new("t2 sag"));
+        assert_eq!((told.weighting, told.missing_numbers), (Weighting::Other, false));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use flate2::write::GzEncoder;
 
 use crate::config::Config;
 use crate::deliver::TimePrecision;
+use crate::store::files::write_private;
 
 /// The folder in the archive, so that unpacking it fills nobody's home.
 const FOLDER: &str = "modicd-support";
@@ -83,7 +84,9 @@ pub fn keep(config: &Config) -> io::Result<PathBuf> {
     let folder = config.state_dir.join("support");
     fs::create_dir_all(&folder)?;
     let path = folder.join(file_name());
-    write(&gather(&Ok(config.clone())), create(&path)?)?;
+    let mut archive = Vec::new();
+    write(&gather(&Ok(config.clone())), &mut archive)?;
+    write_private(&path, &archive).map_err(|error| error.source)?;
     let mut archives: Vec<_> = fs::read_dir(&folder)?.flatten().map(|entry| entry.path()).collect();
     archives.sort();
     for old in archives.iter().rev().skip(KEPT) {

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use super::Part;
 use crate::config::Config;
 use crate::doctor;
+use crate::domain::StudyRef;
 use crate::metrics::system::{THERMAL_ZONES, temperatures};
 use crate::page;
 use crate::status::Status;
@@ -35,13 +36,13 @@ pub(super) fn all(config: &Result<Config, String>) -> Vec<Part> {
         part("configuration.toml", "as it is in effect, defaults included", configuration(config)),
         part("doctor.json", "what `modicd doctor` says", examined(config)),
         part("status.json", "what the daemon last said of itself", status(state_dir)),
-        part("journal.txt", "its newest log records", journal()),
+        part("journal.txt", "its newest log records", journal().map(|text| without_studies(&text))),
         part("state.txt", "how much is kept, folder by folder", state(state_dir)),
         part("system/os-release", "the distribution", file("/etc/os-release")),
         part("system/cpuinfo", "the processor", file("/proc/cpuinfo")),
         part("system/meminfo", "the memory", file("/proc/meminfo")),
         part("system/loadavg", "the load", file("/proc/loadavg")),
-        part("system/mounts", "the file systems", file("/proc/mounts")),
+        part("system/mounts", "the file systems", file("/proc/mounts").map(|text| mounts(&text))),
         part("system/thermal.txt", "the temperatures", Ok(thermal())),
     ]
 }
@@ -98,6 +99,32 @@ fn journalctl() -> Result<String, String> {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Log records without references of studies, which stand in fields, messages and paths, and without numbers of findings.
+fn without_studies(records: &str) -> String {
+    let ends_word = |c: char| !c.is_ascii_alphanumeric();
+    let (mut text, mut before) = (String::with_capacity(records.len()), "");
+    for piece in records.split_inclusive(ends_word) {
+        let word = piece.trim_end_matches(ends_word);
+        let of_study = StudyRef::try_from(word.to_owned()).is_ok() || before == "findings=";
+        text += if of_study { REDACTED } else { word };
+        text += &piece[word.len()..];
+        before = piece;
+    }
+    text
+}
+
+/// Device, folder, type, and whether it can be written. Other options may name a user, and sshfs' devices do.
+fn mounts(table: &str) -> String {
+    let line = |line: &str| {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [device, folder, kind, options, ..] = fields[..] else { return String::new() };
+        let device = device.rsplit_once('@').map_or(device, |(_, host)| host);
+        let access = options.split(',').next().unwrap_or_default();
+        format!("{device} {folder} {kind} {access}\n")
+    };
+    table.lines().map(line).collect()
 }
 
 /// Numbers only: names of folders below these are studies' references.
@@ -161,4 +188,34 @@ fn thermal() -> String {
 fn the_end_of(content: Vec<u8>) -> Vec<u8> {
     let cut = content.len().saturating_sub(MAX_PART);
     content[cut..].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_records_say_nothing_of_a_study() {
+        let records = "2026-11-03T10:00:00.123456+0100 modicd[7]: INFO A study is done. \
+            study_ref=0123456789abcdef revision=2 findings=3 cached=false\n\
+            ERROR A study waits: it failed. error=\"could not list /s/results/fedcba9876543210/r0001\"\n";
+        let told = without_studies(records);
+        assert_eq!(
+            told,
+            "2026-11-03T10:00:00.123456+0100 modicd[7]: INFO A study is done. \
+            study_ref=(left out) revision=2 findings=(left out) cached=false\n\
+            ERROR A study waits: it failed. error=\"could not list /s/results/(left out)/r0001\"\n"
+        );
+    }
+
+    #[test]
+    fn mounts_name_no_user() {
+        let table = "/dev/sda1 / ext4 rw,relatime 0 0\n\
+            //nas/mri /mnt/mri cifs ro,vers=3.1.1,username=JSMITH,uid=0 0 0\n\
+            jsmith@host:/mri /mnt/other fuse.sshfs rw,user_id=0 0 0\n";
+        let told = "/dev/sda1 / ext4 rw\n\
+            //nas/mri /mnt/mri cifs ro\n\
+            host:/mri /mnt/other fuse.sshfs rw\n";
+        assert_eq!(mounts(table), told);
+    }
 }

@@ -22,7 +22,6 @@ mod rle;
 mod square;
 
 pub use assemble::{AssembleError, assemble};
-pub use pixels::TRANSFER_SYNTAXES;
 pub use register::moved_mm;
 pub use resample::{covered, labels_onto, overlap_fraction, resample_onto};
 pub use square::View;

@@ -18,19 +18,6 @@ use crate::study::{PixelFormat, SliceHeader};
 /// Retired from the standard, still sent by old archives.
 const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 
-/// The transfer syntaxes that are decoded; a peer is offered these and no others.
-pub const TRANSFER_SYNTAXES: &[&str] = &[
-    uids::EXPLICIT_VR_LITTLE_ENDIAN,
-    uids::IMPLICIT_VR_LITTLE_ENDIAN,
-    EXPLICIT_VR_BIG_ENDIAN,
-    uids::JPEG_LOSSLESS_SV1,
-    uids::JPEG_LOSSLESS,
-    uids::JPEGLS_LOSSLESS,
-    uids::JPEG2000_LOSSLESS,
-    uids::JPEG2000,
-    uids::RLE_LOSSLESS,
-];
-
 /// Most rows or columns of an image.
 const MAX_SIDE: u16 = 2048;
 

@@ -1,13 +1,17 @@
 //! An exam whose headers are full of canaries: what names a patient is found nowhere that everybody may look.
 #![allow(clippy::unwrap_used)] // all of this file is a test
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use dicom::core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom::dictionary_std::tags;
 use dicom::object::open_file;
-use modicd_tests::{Broker, Daemon, Defect, Exam, Page, Subscriber, storescu, support_bundle};
+use modicd_tests::{
+    Broker, Daemon, Defect, Exam, Page, Subscriber, ask, end_of, storescu, support_bundle,
+};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -51,6 +55,22 @@ fn canaries() -> Vec<String> {
     words.chain(dates).map(|word| word.to_lowercase()).collect()
 }
 
+/// A daemon that logs everything and has a journal: a `journalctl` of the test's own gives its log.
+fn with_journal(folder: &Path, mqtt_port: u16) -> Daemon {
+    let allow = "[mqtt.commands]\nallow = [\"support-bundle\"]";
+    let mut daemon = Daemon::prepare(folder, mqtt_port, ["", "", "", allow]);
+    let programs = folder.join("programs");
+    std::fs::create_dir(&programs).unwrap();
+    let journalctl = programs.join("journalctl");
+    let log = daemon.config.with_file_name("modicd.log");
+    std::fs::write(&journalctl, format!("#!/bin/sh\nexec cat '{}'\n", log.display())).unwrap();
+    std::fs::set_permissions(&journalctl, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    daemon.environment.extend([("RUST_LOG", "debug".into()), ("PATH", path.into())]);
+    daemon.restart();
+    daemon
+}
+
 fn poison(folder: &Path, study: u32) {
     for (n, path) in modicd::receive::regular_files(folder).unwrap().iter().enumerate() {
         let mut object = open_file(path).unwrap();
@@ -77,7 +97,7 @@ fn no_canary_leaves_the_box_but_in_the_objects_for_the_hospital() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::start(folder.path());
     let subscriber = Subscriber::start(&broker);
-    let daemon = Daemon::start_logging(folder.path(), broker.port, "debug");
+    let daemon = with_journal(folder.path(), broker.port);
     let page = Page::of(&daemon);
     let exam = |name: &str| Exam::small(&folder.path().join(name), 7);
     let refused = exam("refused").spoil(Defect::T1Only);
@@ -126,6 +146,16 @@ fn no_canary_leaves_the_box_but_in_the_objects_for_the_hospital() {
     for (name, text) in support_bundle(&daemon.config, folder.path()) {
         seen.push((format!("{name} of the support bundle"), text));
     }
+    // The daemon's own has all that it logged, but for which studies, and what was found.
+    ask(&broker, "support-bundle", "s", "", &[]);
+    assert_eq!(end_of(&subscriber, "support-bundle", "s").1["state"], "succeeded");
+    let mut archives = std::fs::read_dir(daemon.state.join("support")).unwrap();
+    let archive = archives.next().unwrap().unwrap().path();
+    let unpacked = Command::new("tar").arg("-xzOf").arg(archive).output().unwrap();
+    let bundle = String::from_utf8_lossy(&unpacked.stdout).into_owned();
+    assert!(bundle.contains("A study is done.") && bundle.contains("findings=(left out)"));
+    assert!(!bundle.contains(study), "{study} is in the support bundle:\n{bundle}");
+    seen.push(("the daemon's support bundle".to_owned(), bundle));
     assert!(seen.iter().any(|(place, text)| place == "the log" && text.contains("DEBUG")));
     for (place, text) in &seen {
         let text = text.to_lowercase();

@@ -73,10 +73,15 @@ pub(super) fn uid(relation: Relation, name: &Code, value: &str) -> InMemDicomObj
     of_type("UIDREF", relation, name).text(tags::UID, VR::UI, value)
 }
 
+/// A number to three decimal places, as readers get it: a float's others say nothing.
+pub(super) fn rounded(value: f32) -> f64 {
+    (1e3 * f64::from(value)).round() / 1e3
+}
+
 /// A number, to three digits for readers; a floating point value beside it keeps it exactly.
 pub(super) fn number(name: &Code, value: f32, unit: &Code) -> InMemDicomObject {
     let mut measured = item()
-        .decimals(tags::NUMERIC_VALUE, &[(1e3 * f64::from(value)).round() / 1e3])
+        .decimals(tags::NUMERIC_VALUE, &[rounded(value)])
         .code(tags::MEASUREMENT_UNITS_CODE_SEQUENCE, unit);
     measured.put(dicom::core::DataElement::new(
         tags::FLOATING_POINT_VALUE,

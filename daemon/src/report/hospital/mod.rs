@@ -99,6 +99,14 @@ fn private_file(path: &Path) -> std::io::Result<BufWriter<File>> {
     options.open(path).map(BufWriter::new)
 }
 
+/// Where changes lie that are no Modic ones, if there are any.
+fn other_lesions(body: &FindingBody) -> Option<String> {
+    let others = &body.other_marrow_lesions;
+    let levels: Vec<String> = others.iter().map(|lesion| lesion.level.to_string()).collect();
+    (!levels.is_empty())
+        .then(|| format!("other marrow lesions, not Modic changes: {}", levels.join(", ")))
+}
+
 /// What all objects of one result are made from.
 struct Exam<'a> {
     source: &'a Source,

@@ -12,7 +12,7 @@ use image::RgbImage;
 use pdf_writer::{Content, Filter, Finish, Name, Pdf, Rect, Ref, Str, TextStr};
 
 use super::dataset::Build;
-use super::{Exam, Object};
+use super::{Exam, Object, other_lesions};
 use crate::report::FindingBody;
 
 /// A4, points.
@@ -149,11 +149,7 @@ fn laid_out(body: &FindingBody, picture: &RgbImage) -> Content {
 /// What must be known of the result.
 fn below(body: &FindingBody) -> Vec<String> {
     let mut lines = body.limits.clone();
-    if !body.other_marrow_lesions.is_empty() {
-        let levels: Vec<String> =
-            body.other_marrow_lesions.iter().map(|lesion| lesion.level.to_string()).collect();
-        lines.push(format!("other marrow lesions, not Modic changes: {}", levels.join(", ")));
-    }
+    lines.extend(other_lesions(body));
     if !body.quality.is_empty() {
         lines.push(format!("doubts: {}", body.quality.join(", ")));
     }

@@ -1,6 +1,7 @@
 //! What the objects take from the series that they were made from.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use dicom::core::{Tag, VR};
 use dicom::dictionary_std::tags;
@@ -137,8 +138,30 @@ impl SourceSeries {
 
     /// A reference to each of its instances, once.
     pub fn instances(&self) -> Vec<InMemDicomObject> {
-        let mut instances: Vec<&str> = self.slices.iter().map(|(uid, _)| &uid[..]).collect();
-        instances.dedup();
-        instances.into_iter().map(|uid| reference(&self.sop_class, uid)).collect()
+        // The slices of two Enhanced objects may lie between each other's.
+        let mut seen = HashSet::new();
+        let instances = self.slices.iter().map(|(uid, _)| uid).filter(|uid| seen.insert(*uid));
+        instances.map(|uid| reference(&self.sop_class, uid)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_is_referred_to_once_wherever_its_frames_lie() {
+        let slices = [("1.2", 1), ("1.3", 1), ("1.2", 2), ("1.3", 2)];
+        let series = SourceSeries {
+            uid: "1".to_owned(),
+            sop_class: "1.1".to_owned(),
+            slices: slices.map(|(uid, frame)| (uid.to_owned(), Some(frame))).into(),
+        };
+        let uid = |reference: &InMemDicomObject| {
+            let uid = reference.element(tags::REFERENCED_SOP_INSTANCE_UID).unwrap();
+            uid.to_str().unwrap().into_owned()
+        };
+        let instances: Vec<String> = series.instances().iter().map(uid).collect();
+        assert_eq!(instances, ["1.2", "1.3"]);
     }
 }

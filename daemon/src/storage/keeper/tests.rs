@@ -199,6 +199,23 @@ fn a_study_that_cannot_be_measured_stays_and_keeps_no_other() {
 }
 
 #[test]
+fn studies_that_cannot_be_removed_stay_and_keep_no_other() {
+    let mut kept = Fixture::new(|config| config.instances_max_age_days = 5);
+    let aside = kept.keeper.sources.state_dir.join("instances/.removed");
+    for n in 0..REMOVALS_AT_A_TIME as u64 {
+        kept.add(n, 20);
+        std::fs::write(aside.join(study(n).as_str()), b"no folder").unwrap();
+    }
+    kept.add(100, 10);
+    assert!(kept.keeper.tend(Clock::Synchronised, &CancellationToken::new()).is_err());
+    assert_eq!(kept.left()[0], (0..REMOVALS_AT_A_TIME as u64).collect::<Vec<_>>());
+    std::fs::remove_dir_all(&aside).unwrap();
+    std::fs::create_dir(&aside).unwrap();
+    kept.tend();
+    assert_eq!(kept.left()[0], [0; 0]);
+}
+
+#[test]
 fn nothing_goes_for_its_age_while_the_clock_may_be_years_ahead() {
     let mut kept = Fixture::new(|config| config.results_max_age_days = 5);
     kept.add(1, 20);

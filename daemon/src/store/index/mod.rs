@@ -127,7 +127,7 @@ impl Index {
 
     /// Takes an attempt back that was ended in good order before its end, as by a shutdown.
     pub fn abandon_attempt(&self, study_ref: &StudyRef) -> Result<(), IndexError> {
-        self.update(study_ref, |record| record.attempts = record.attempts.saturating_sub(1))?;
+        self.update(study_ref, StudyRecord::note_abandoned)?;
         self.flush()
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StudyState {
-    /// Instances came in since the last analysis.
+    /// Instances came in since the last analysis, or somebody asked for another.
     #[default]
     Receiving,
     /// An analysis has begun.
@@ -93,6 +93,14 @@ impl StudyRecord {
     pub(super) fn note_request(&mut self) {
         self.generation += 1;
         self.attempts = 0;
+        self.state = StudyState::Receiving;
+        self.reason = None;
+    }
+
+    /// Takes an attempt back that was ended in good order: it waits as before.
+    pub(super) fn note_abandoned(&mut self) {
+        self.attempts = self.attempts.saturating_sub(1);
+        self.state = StudyState::Receiving;
     }
 
     /// Takes note of the end of the analysis of `generation`; newer instances keep the study due.

@@ -123,7 +123,23 @@ fn a_shutdown_during_the_analysis_is_no_attempt() {
         let begun = index.begin_attempt(&study(1), MAX_ATTEMPTS).unwrap();
         assert_eq!(begun, Attempt::Begun { generation: 1, attempt: 1 });
         index.abandon_attempt(&study(1)).unwrap();
+        let record = index.study(&study(1)).unwrap().unwrap();
+        assert_eq!((record.state, record.attempts), (StudyState::Receiving, 0), "it waits");
+        assert_eq!(index.due(at(30), QUIET).unwrap(), [study(1)]);
     }
+}
+
+#[test]
+fn a_study_asked_for_again_waits_and_a_crash_leaves_it_due() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(dir.path());
+    index.record_instance(&study(1), "a", [1; 32], at(0)).unwrap();
+    index.finish(&study(1), 1, &Outcome::Rejected { reason: "no_t2" }).unwrap();
+    assert_eq!(index.analyse_again(&study(1)).unwrap(), Requested::Due);
+    let record = index.study(&study(1)).unwrap().unwrap();
+    assert_eq!((record.state, record.reason), (StudyState::Receiving, None));
+    drop(index);
+    assert_eq!(open(dir.path()).due(at(30), QUIET).unwrap(), [study(1)]);
 }
 
 /// Writes an instance's file as `receive` does, without telling the index.
