@@ -1,7 +1,8 @@
-//! Ports that stay open while the configuration is changed: who connects meanwhile waits instead of being turned away.
+//! Ports that stay open while the configuration is changed: who connects meanwhile waits instead of being turned away. And
+//! what a peer's address is when it is counted.
 
 use std::io;
-use std::net::{self, SocketAddr};
+use std::net::{self, IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 
 use tokio::net::TcpListener;
@@ -41,6 +42,14 @@ pub async fn open(address: SocketAddr, former: Option<&mut KeptPort>) -> io::Res
     match former.map(|kept| kept.take_over(address)).transpose()?.flatten() {
         Some(listener) => Ok(listener),
         None => TcpListener::bind(address).await,
+    }
+}
+
+/// The address that a peer's limits count for. A machine has a whole /64 of IPv6 to choose its addresses from (RFC 4291, 2.5.1).
+pub fn accountable(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 

@@ -9,6 +9,9 @@ use crate::{bundles, deliver, pacs, page};
 
 /// Reads keys, passwords and certificates, and loads and verifies the networks. Blocks.
 ///
+/// Secrets that systemd gives to the daemon alone are [`crate::credentials::out_of_reach`] of others, who look at
+/// [`networks`] only.
+///
 /// # Errors
 /// The first thing that can't be used, by its key.
 pub fn check(config: &Config) -> anyhow::Result<()> {
@@ -23,6 +26,13 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
         pacs::check_files(destination)?;
     }
     page::check_files(&config.page).context("[page]")?;
-    bundles::analyser(config).context("the networks")?;
-    Ok(())
+    networks(config)
+}
+
+/// Loads and verifies the networks. Blocks.
+///
+/// # Errors
+/// None can be used.
+pub fn networks(config: &Config) -> anyhow::Result<()> {
+    bundles::analyser(config).map(drop).context("the networks")
 }

@@ -58,12 +58,14 @@ async function receiveLive() {
   await run(send[0], send.slice(1));
   await page.locator("tr[data-state=receiving], tr[data-state=waiting], tr[data-state=analysing]").first().waitFor(LIMIT);
   await page.locator("tr[data-state=done]").waitFor(LIMIT);
+  await page.locator("tr[data-state=done]").evaluate((row) => { row.isKept = true; });
   await run(rejected[0], rejected.slice(1));
   const refused = page.locator("tr[data-state=rejected]");
   await refused.waitFor(LIMIT);
   assert.match(await refused.innerText(), /no sagittal T2w series.*\n?.*Send it/);
   assert.match(await page.locator("tbody tr").first().getAttribute("data-state"), /rejected/, "the newest is first");
   assert.ok(await page.evaluate(() => globalThis.notReloaded));
+  assert.ok(await page.locator("tr[data-state=done]").evaluate((row) => row.isKept), "what didn't change stands as it was");
   return page.locator("tr[data-state=done] .ref").innerText();
 }
 
@@ -270,6 +272,10 @@ async function windowsAndShortcuts() {
   await checkAccessibility(page, "the shortcuts");
   await page.keyboard.press("Escape");
   assert.equal(await page.getByRole("dialog").count(), 0);
+  await page.locator(".skip").focus();
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  assert.match(page.url(), /#\/exam\//, "skipping to the content stays in the view");
 }
 
 /** From the click on an exam to its map on the screen, ms; told, not judged. */
@@ -298,6 +304,14 @@ async function healthAndLog() {
   await page.keyboard.press("g");
   await page.keyboard.press("h");
   await page.getByText("Exams are received and analysed.").waitFor();
+  await page.locator(".log li", { hasText: "A study is done." }).first().waitFor();
+  // A hidden tab hears nothing; seen again, it asks for what it missed.
+  const turn = (hidden) => page.evaluate((value) => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => value });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, hidden);
+  await turn(true);
+  await Promise.all([page.waitForResponse(`${base}/api/logs`), turn(false)]);
   await page.locator(".log li", { hasText: "A study is done." }).first().waitFor();
   await page.getByLabel("Show").selectOption("ERROR");
   assert.equal(await page.locator(".log li").count(), 0);
@@ -340,7 +354,12 @@ async function filesComeWithTheTokenOnly(study) {
   assert.equal(file.subarray(128, 132).toString(), "DICM");
   const pdf = await context.request.get(`${base}/api/exams/${study}/1/report.pdf`);
   assert.equal((await pdf.body()).subarray(0, 5).toString(), "%PDF-");
-  await page.getByRole("button", { name: "Sign out" }).click();
+  const signOut = page.getByRole("button", { name: "Sign out" });
+  await page.route("**/api/logout", (route) => route.fulfill({ status: 429 }));
+  await signOut.click();
+  await page.getByText("you are still signed in").waitFor();
+  await page.unroute("**/api/logout");
+  await signOut.click();
   await page.getByLabel("Token").waitFor();
   for (const path of ["", `/${study}`, `/${study}/1`, `/${study}/1/map.seg.dcm`]) {
     assert.equal((await context.request.get(`${base}/api/exams${path}`)).status(), 401);

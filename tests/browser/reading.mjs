@@ -115,6 +115,10 @@ async function read({ reader, link }, endplates) {
     }
   }
   await page.getByText("Thank you").waitFor();
+  // Into the same tab once more.
+  await page.goto(link);
+  await page.waitForFunction(() => !location.hash);
+  await page.getByText("Thank you").waitFor();
   if (reader === "A") await look(page, "done");
   await context.close();
 }
@@ -122,6 +126,7 @@ async function read({ reader, link }, endplates) {
 /** Going back, changing one's mind, the mouse, a draft that outlives the tab, a pause that stops the time. */
 async function tryControls(page, endplates) {
   const row = (index) => page.getByRole("group", { name: endplates[index], exact: true });
+  const isFree = async () => assert.equal(await page.evaluate(() => document.activeElement.id), "main", "keys are for grading");
   await page.keyboard.press("1");
   await page.keyboard.press("k");
   await page.keyboard.press("3");
@@ -129,6 +134,9 @@ async function tryControls(page, endplates) {
   // The last one, so that whoever presses "m" there begins with the first.
   await row(4).getByRole("combobox").selectOption(MIXED.at(-1));
   await row(5).getByRole("button", { name: "not gradable" }).click();
+  await isFree();
+  await page.getByLabel("Slice", { exact: true }).click();
+  await isFree();
   await page.getByRole("button", { name: "3 of 12 graded" }).waitFor();
   assert.ok(await page.getByRole("button", { name: "3 of 12 graded" }).isDisabled());
   await page.keyboard.press("?");
@@ -147,6 +155,7 @@ async function tryControls(page, endplates) {
   await page.waitForTimeout(5500);
   assert.equal(await draft(), before, "the time stands still");
   await page.getByRole("button", { name: "Continue" }).click();
+  await isFree();
   assert.equal(await row(1).getByRole("button", { name: "type 2" }).getAttribute("aria-pressed"), "false", "keys do nothing in a pause");
   for (let k = 0; k < 12; k += 1) await page.keyboard.press("k");
 }
@@ -161,11 +170,15 @@ const signedIn = await admin.evaluate(async (token) => {
 assert.equal(signedIn, 204);
 await admin.reload();
 await admin.getByLabel("Name").fill("pilot");
-await admin.getByLabel("Readers' pseudonyms").fill("A, B");
+await admin.getByLabel("Readers' pseudonyms").fill("A, A");
 await admin.getByLabel("Washout, days").fill("0");
 await admin.getByLabel("Seed of the orders").fill("5");
 await admin.getByRole("button", { name: "All" }).click();
 await look(admin, "lists-new");
+await admin.getByRole("button", { name: "Make the list" }).click();
+await admin.getByText("That didn't work").waitFor();
+assert.equal(await admin.getByLabel("Name").inputValue(), "pilot", "what was filled in stays");
+await admin.getByLabel("Readers' pseudonyms").fill("A, B");
 await admin.getByRole("button", { name: "Make the list" }).click();
 await admin.getByText("The list is made").waitFor();
 await look(admin, "lists");

@@ -10,7 +10,7 @@ use super::Check;
 use crate::config::Config;
 use crate::metrics::CertificateFile;
 use crate::service::site_key;
-use crate::{deliver, pacs, page};
+use crate::{credentials, deliver, pacs, page};
 
 /// A certificate that ends sooner is warned of, days.
 const CERTIFICATE_DAYS: i64 = 30;
@@ -85,6 +85,9 @@ fn secret(key: &str, path: &Path) -> Check {
     let shown = path.display();
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
+        Err(_) if credentials::is_out_of_reach(path) => {
+            return Check::skipped(key, format!("{shown} is there while the daemon runs"));
+        }
         Err(error) => {
             let remedy = "Make the file and let the daemon's user read it, or hand it over by LoadCredential= in a drop-in and name it without a path.";
             return Check::fault(key, format!("{shown}: {error}"), remedy);
@@ -114,8 +117,18 @@ fn certificate(file: &CertificateFile) -> Check {
             format!("{} holds no certificate that can be read", file.path.display()),
             "Put a PEM file there that the daemon's user can read.",
         ),
+        // A list that should have been replaced still counts.
+        Some(days) if days < 0 && file.is_revocation_list() => Check::warning(
+            &*file.key,
+            format!("should have been replaced {} days ago", -days),
+            "Fetch the authority's present list, put it in its place and reload: systemctl reload modicd.",
+        ),
         Some(days) if days < 0 => {
             Check::fault(&*file.key, format!("expired {} days ago", -days), remedy)
+        }
+        // Their authority makes another every week or day.
+        Some(days) if file.is_revocation_list() => {
+            Check::ok(&*file.key, format!("the next is due in {days} days"))
         }
         Some(days) if days < CERTIFICATE_DAYS => {
             Check::warning(&*file.key, format!("expires in {days} days"), remedy)
@@ -126,6 +139,9 @@ fn certificate(file: &CertificateFile) -> Check {
 
 /// Whether certificates and keys fit each other: without it the daemon doesn't start, or fetches no bundle.
 fn usable(config: &Config) -> Vec<Check> {
+    if !credentials::out_of_reach(config).is_empty() {
+        return Vec::new();
+    }
     let remedy = "Put the certificate and the key that belong to it there, both as PEM.";
     let check = |name: String, result: Result<(), String>| match result {
         Ok(()) => Check::ok(name, "can be used"),

@@ -57,11 +57,16 @@ impl CertificateFile {
         files
     }
 
+    /// Whether it holds no certificate, but what says that some are revoked.
+    pub(crate) fn is_revocation_list(&self) -> bool {
+        self.holds == Holds::RevocationLists
+    }
+
     /// Until when it is good, Unix time in s; `None` when it can't be read. A chain is as good as its first
     /// certificate that expires, a file of authorities as its last: old and new ones lie side by side in it. Revocation lists
     /// are as good as the first of them for which there should be another by then.
     pub(crate) fn not_after(&self) -> Option<i64> {
-        if self.holds == Holds::RevocationLists {
+        if self.is_revocation_list() {
             let lists = tls::revocation_lists(&self.path).ok()?;
             let ends = lists.iter().filter_map(|list| {
                 let (_, parsed) = parse_x509_crl(list).ok()?;

@@ -1,6 +1,6 @@
 //! Who may ask: the token as bearer or as cookie, and what every answer tells the browser about what it may do.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -32,17 +32,6 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 /// The address that a request came from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub IpAddr);
-
-impl Peer {
-    /// The address that its limits count for. A machine has a whole /64 of IPv6 to choose its addresses from
-    /// (RFC 4291, 2.5.1).
-    pub fn accountable(self) -> IpAddr {
-        match self.0 {
-            IpAddr::V4(_) => self.0,
-            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-        }
-    }
-}
 
 /// What opens the page.
 pub(super) struct Access {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::access::Peer;
 use super::answer::Failure;
 use crate::audit::{Auditor, Event};
+use crate::ports::accountable;
 
 /// Wrong tokens that cost nothing: typing errors.
 const FREE: u32 = 3;
@@ -48,7 +49,7 @@ impl Guesses {
         auditor: &Auditor,
         open: impl FnOnce() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let (key, now) = (peer.accountable(), Instant::now());
+        let (key, now) = (accountable(peer.0), Instant::now());
         if let Some(wait) = self.wait(key, now) {
             return Err(Failure::Wait(wait.as_secs() + 1));
         }

@@ -179,7 +179,7 @@ impl Places {
     fn take(&mut self, peer: Peer) -> Option<Arc<()>> {
         let most = if peer.0.is_loopback() { MAX_CONNECTIONS } else { MAX_CONNECTIONS_PER_PEER };
         self.0.retain(|_, place| Arc::strong_count(place) > 1);
-        let place = self.0.entry(peer.accountable()).or_default();
+        let place = self.0.entry(ports::accountable(peer.0)).or_default();
         // The map's own counts too.
         (Arc::strong_count(place) <= most).then(|| Arc::clone(place))
     }

@@ -51,10 +51,19 @@ pub(super) fn read_file(path: &Path) -> anyhow::Result<String> {
     Ok(token.to_owned())
 }
 
-/// The page's address with the token where a browser doesn't send it: behind the `#`. The page takes it from there.
+/// The page's address with the token where a browser doesn't send it: behind the `#`. The page takes it from there. Of a port
+/// that is open at all addresses it is the box's name, which its certificate has too.
 pub(crate) fn address_with_token(address: SocketAddr, secure: bool, token: &str) -> String {
     let scheme = if secure { "https" } else { "http" };
-    format!("{scheme}://{address}/#token={token}")
+    let name = if address.ip().is_unspecified() { host_name() } else { None };
+    let host =
+        name.map_or_else(|| address.to_string(), |name| format!("{name}:{}", address.port()));
+    format!("{scheme}://{host}/#token={token}")
+}
+
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -83,5 +92,14 @@ mod tests {
         assert!(load(&config, state.path()).unwrap_err().to_string().contains("6 characters"));
         std::fs::write(&file, "correct horse battery staple\nsecond line").unwrap();
         assert_eq!(load(&config, state.path()).unwrap(), "correct horse battery staple");
+    }
+
+    #[test]
+    fn an_address_is_one_that_a_browser_can_go_to() {
+        let of = |address: &str| address_with_token(address.parse().unwrap(), true, "t");
+        assert_eq!(of("127.0.0.1:8042"), "https://127.0.0.1:8042/#token=t");
+        for all in ["0.0.0.0:8042", "[::]:8042"] {
+            assert_eq!(of(all), format!("https://{}:8042/#token=t", host_name().unwrap()));
+        }
     }
 }

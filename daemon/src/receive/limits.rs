@@ -2,8 +2,9 @@
 
 use super::config::Config;
 use super::rejection::Rejection;
+use crate::ports::accountable;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
@@ -61,14 +62,6 @@ impl Limits {
     fn filled(&self, usage: &Usage, now: Instant) -> f64 {
         let minutes = now.saturating_duration_since(usage.at).as_secs_f64() / 60.0;
         (usage.requests + minutes * self.requests_per_minute).min(self.requests_per_minute)
-    }
-}
-
-/// The address that a peer's limits count for. A machine has a whole /64 of IPv6 to choose its addresses from (RFC 4291, 2.5.1).
-fn accountable(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 

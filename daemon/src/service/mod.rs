@@ -23,8 +23,8 @@ mod worker;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
@@ -55,6 +55,9 @@ use networks::Networks;
 use worker::Worker;
 
 pub use reload::serve;
+
+/// When the process began. A reload makes another service in the same one.
+static PROCESS_STARTED: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
 
 /// A daemon whose ports are open and whose files are in order, ready to run.
 pub struct Service {
@@ -138,7 +141,7 @@ impl Service {
             health: health.clone(),
             state_dir: config.state_dir.clone(),
             certificates: CertificateFile::all(&config),
-            started: SystemTime::now(),
+            started: *PROCESS_STARTED,
         };
         let exporter = Arc::new(Exporter::new(
             counts.clone(),

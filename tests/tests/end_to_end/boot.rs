@@ -107,6 +107,19 @@ fn systemd_starts_reloads_restarts_and_stops_it_and_no_exam_is_lost() {
     eventually(LIMIT, "the former title", || echoscu(DICOM_PORT).then_some(()));
     assert_eq!(machine.unit("MainPID"), process, "one process all the while");
 
+    // A secret that systemd hands to the daemon alone stands in the way of no reload.
+    let file = machine.root.path("/etc/modicd/modicd.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let keys = "[mqtt]\nusername = \"box\"\npassword_file = \"mqtt.password\"\n";
+    std::fs::write(&file, text.replace("[mqtt]\n", keys)).unwrap();
+    std::fs::write(machine.root.path("/etc/modicd/mqtt.password"), "secret\n").unwrap();
+    machine.expect("chmod 600 /etc/modicd/mqtt.password");
+    let credential = "LoadCredential=mqtt.password:/etc/modicd/mqtt.password";
+    appliance.drop_in("secret.conf", &format!("[Service]\n{credential}\n"));
+    machine.expect("systemctl restart modicd");
+    machine.expect("systemctl reload modicd");
+    appliance.configure("", "");
+
     // What waits is done after a restart, and after a kill.
     appliance.send(52);
     machine.expect("systemctl restart modicd");

@@ -4,7 +4,7 @@
 // `#/health`.
 
 import { Refused, getJson, signIn, signOut, signedOut } from "./api.js";
-import { h } from "./dom.js";
+import { h, startSkip } from "./dom.js";
 import { showExam } from "./exam.js";
 import { showExams } from "./exams.js";
 import { showHealth } from "./health.js";
@@ -42,7 +42,7 @@ function askForToken(message) {
   end();
   end = () => {};
   isSignedIn = false;
-  live.stop();
+  follow();
   setShortcuts([]);
   find("sign-out").hidden = true;
   const token = h("input", { type: "password", autocomplete: "current-password", required: true, "aria-describedby": "where" });
@@ -73,7 +73,7 @@ async function enter(token) {
 function begin() {
   isSignedIn = true;
   find("sign-out").hidden = false;
-  live.start();
+  follow();
   route();
   // When the list is there, what an exam needs is made ready.
   const ahead = () => viewer.prepare().catch(() => {});
@@ -81,6 +81,13 @@ function begin() {
   else setTimeout(ahead, 300);
 }
 
+/** Browsers make six connections to the box in all, so a tab that nobody sees holds none. */
+function follow() {
+  if (isSignedIn && !document.hidden) live.start();
+  else live.stop();
+}
+
+document.addEventListener("visibilitychange", follow);
 live.addEventListener("connected", ({ detail }) => {
   find("link").textContent = detail ? "" : "No connection to the box";
 });
@@ -90,16 +97,28 @@ live.addEventListener("health", ({ detail }) => {
 });
 signedOut.addEventListener("needed", () => { if (isSignedIn) askForToken("Please sign in again."); });
 find("sign-out").addEventListener("click", async () => {
-  await signOut().catch(() => {});
+  main.querySelector(".still-signed-in")?.remove();
+  try {
+    await signOut();
+  } catch {
+    if (isSignedIn) stillSignedIn();
+    return;
+  }
   askForToken();
 });
 startTheme(find("theme"));
+startSkip(main);
 startKeys(find("shortcuts"), find("help"));
 addEventListener("hashchange", () => {
   const token = takeToken();
   if (token) enter(token);
   else route();
 });
+
+function stillSignedIn() {
+  main.prepend(h("p", { class: "notice bad still-signed-in", role: "alert" }, "Signing out failed: you are still signed in. Try again."));
+  scrollTo(0, 0);
+}
 
 /** The token in the address is swapped for the cookie, and goes from the address and its history. */
 function takeToken() {

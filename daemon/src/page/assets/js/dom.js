@@ -25,6 +25,14 @@ export function svg(name, attributes = {}, ...children) {
   return element;
 }
 
+/** The link that skips to the content. Its address is no view and no reader's link, so it isn't followed. */
+export function startSkip(main) {
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    main.focus();
+  });
+}
+
 /** Whether the user is typing, so that keys are no shortcuts. */
 export function isTyping(event) {
   return event.target.closest("input:not([type=checkbox]), select, textarea, dialog") !== null;

@@ -7,6 +7,7 @@ import { discsTable, findingsTable, lesionsTable, regionsOf } from "./findings.j
 import { bytes, time } from "./format.js";
 import { setShortcuts } from "./keys.js";
 import { live } from "./live.js";
+import { CannotDraw } from "./viewer.js";
 
 /** Shows the exam `study_ref`, its newest result or the one that is asked for; gives what ends the view. */
 export function showExam(main, viewer, study_ref, revision) {
@@ -88,8 +89,8 @@ class View {
     } catch (error) {
       if (this.isOver || error.name === "AbortError") return;
       // What was found can be read all the same.
-      this.viewer.element.replaceWith(h("p", { class: "notice bad", role: "alert" },
-        `The pictures can't be drawn; the browser needs WebGL 2. ${error.message}`));
+      const text = error instanceof CannotDraw ? "The pictures can't be drawn." : "The pictures could not be loaded; reload the page to try again.";
+      this.viewer.element.replaceWith(h("p", { class: "notice bad", role: "alert" }, `${text} ${error.message}`));
     }
   }
 

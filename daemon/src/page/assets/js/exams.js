@@ -38,12 +38,14 @@ export function showExams(main) {
 
   let exams = [];
   let total = 0;
+  let rows = new Map();
   let due = null;
   const show = () => {
     const shown = exams.filter(matches);
     const focused = document.activeElement?.dataset?.ref;
-    body.replaceChildren(...shown.map(row));
-    if (focused) body.querySelector(`[data-ref="${focused}"]`)?.focus();
+    rows = new Map(shown.map((exam) => [exam.study_ref, kept(rows.get(exam.study_ref), exam)]));
+    arrange(body, [...rows.values()].map(({ element }) => element));
+    if (focused && document.activeElement?.dataset?.ref !== focused) body.querySelector(`[data-ref="${focused}"]`)?.focus();
     count.textContent = shown.length === total ? `${total} ${total === 1 ? "exam" : "exams"}` : `${shown.length} of ${total} exams`;
     empty.hidden = shown.length > 0;
     empty.textContent = exams.length ? "No exam matches." : "No exam yet. Send one to the DICOM port.";
@@ -87,6 +89,22 @@ function matches({ state, study_ref, result }) {
   return (!chosen.state || chosen.state === state)
     && (!chosen.type || types.some((type) => type.split("-").includes(chosen.type)))
     && study_ref.includes(chosen.text);
+}
+
+/** The row of an exam as `{text, element}`: the one that stands there, unless the exam has changed. */
+function kept(before, exam) {
+  const text = JSON.stringify({ ...exam, due_in_ms: null });
+  if (before?.text === text) return before;
+  const element = row(exam);
+  before?.element.replaceWith(element);
+  return { text, element };
+}
+
+/** Makes `elements` the children; those that are in their place aren't touched, or a click that falls on them would be lost. */
+function arrange(parent, elements) {
+  const wanted = new Set(elements);
+  [...parent.children].forEach((child) => { if (!wanted.has(child)) child.remove(); });
+  elements.forEach((element, k) => { if (parent.children[k] !== element) parent.insertBefore(element, parent.children[k] ?? null); });
 }
 
 function row(exam) {

@@ -20,12 +20,21 @@ export function showHealth(main) {
   main.replaceChildren(h("h1", {}, "Health"), cards, h("div", { class: "health" }, log.element));
   const show = ({ detail }) => cards.replaceChildren(...overview(detail));
   const add = ({ detail }) => log.add(detail);
+  const fetchLog = () => getJson("/api/logs").then((records) => log.add(records)).catch(() => {});
+  // What was logged without a connection was not told, and a box that was started again counts anew.
+  const connected = ({ detail }) => {
+    if (!detail) return;
+    log.forget();
+    fetchLog();
+  };
+  live.addEventListener("connected", connected);
   live.addEventListener("health", show);
   live.addEventListener("logs", add);
   getJson("/api/health").then((detail) => show({ detail })).catch(() => {});
-  getJson("/api/logs").then((records) => log.add(records)).catch(() => {});
+  fetchLog();
   setShortcuts([]);
   return () => {
+    live.removeEventListener("connected", connected);
     live.removeEventListener("health", show);
     live.removeEventListener("logs", add);
   };
@@ -89,6 +98,11 @@ class Log {
     const fresh = records.filter(({ seq }) => !seen.has(seq));
     this.#records = [...this.#records, ...fresh].sort((a, b) => a.seq - b.seq).slice(-MAX_RECORDS);
     this.#show();
+  }
+
+  /** The records are to be given anew; what is shown stays until then. */
+  forget() {
+    this.#records = [];
   }
 
   #show() {

@@ -15,6 +15,9 @@ const VOLUMES = ["t1.nii", "t2.nii", "modic_map.nii"];
 const NOTHING = { grid: null, names: [], regions: [] };
 const OPACITY = 0.55;
 
+/** The browser has nothing to draw with. */
+export class CannotDraw extends Error {}
+
 export class Viewer {
   onslice = () => {};
   onpick = () => {};
@@ -42,16 +45,19 @@ export class Viewer {
     }));
   }
 
-  /** Loads niivue and makes its canvases ready; done ahead, an exam opens faster. */
+  /** Loads niivue and makes its canvases ready; done ahead, an exam opens faster. What failed is tried again when next called. */
   prepare() {
     this.#ready ??= import(MODULE).then(async ({ Niivue, NVImage }) => {
       for (const pane of this.#panes) {
-        await pane.attach(Niivue);
+        await pane.attach(Niivue).catch((cause) => { throw new CannotDraw(`The browser needs WebGL 2. ${cause.message}`, { cause }); });
         // What is drawn first is waited for longest, until its shaders are compiled.
         const [image, map] = await Promise.all([0, 1].map(() => NVImage.loadFromUrl({ url: blank(), name: "blank.nii" })));
         pane.show(image, labelled(map, []), 0, NOTHING);
       }
       return NVImage;
+    }).catch((error) => {
+      this.#ready = null;
+      throw error;
     });
     return this.#ready;
   }

@@ -17,8 +17,10 @@ export class ExamView {
   #viewer;
   #opening = new AbortController();
   #saving = null;
+  /** What had the focus before a pause. */
+  #focused = null;
 
-  /** `onhandedin()` is called when the box has taken the grades. */
+  /** `onhandedin()` is called when the box has taken the grades, or has another exam open. */
   constructor(main, desk, viewer, standing, onhandedin) {
     this.#desk = desk;
     this.#standing = standing;
@@ -71,7 +73,12 @@ export class ExamView {
     if (signal.aborted) return;
     // Until now the viewer still had the pictures of the exam before, covered.
     this.page.dataset.state = "open";
-    this.watch.start();
+    this.#start();
+  }
+
+  /** The time goes while there are pictures to see. */
+  #start() {
+    if (this.page.dataset.state === "open" && !this.isPaused) this.watch.start();
   }
 
   /** Shows what the program found. */
@@ -109,12 +116,13 @@ export class ExamView {
   /** Covers the pictures and stops the time, or goes on. */
   pause() {
     const pauses = !this.isPaused;
+    if (pauses) this.#focused = document.activeElement;
     this.covered.hidden = !pauses;
     this.page.hidden = pauses;
     if (pauses) this.watch.pause();
-    else this.watch.start();
+    else this.#start();
     this.#save();
-    (pauses ? this.covered.querySelector("button") : this.pauseButton).focus();
+    (pauses ? this.covered.querySelector("button") : this.#focused).focus({ preventScroll: true });
   }
 
   async handIn() {
@@ -124,6 +132,8 @@ export class ExamView {
     try {
       await this.#desk.handIn(this.#standing, { grades: this.grades.grades, seconds });
     } catch (error) {
+      // Handed in before, but the answer was lost: what is open now is asked.
+      if (error.status === 403) return this.onhandedin();
       this.#changed();
       this.said.textContent = `Not handed in: ${error.message} Your grades are kept here; try again.`;
       return;

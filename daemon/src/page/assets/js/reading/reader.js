@@ -1,6 +1,6 @@
 // A reader's page: shows the exam that is next, or why there is none.
 
-import { h, isTyping } from "../dom.js";
+import { h, isTyping, startSkip } from "../dom.js";
 import { time } from "../format.js";
 import { showShortcuts } from "../keys.js";
 import { startTheme } from "../theme.js";
@@ -55,13 +55,33 @@ document.addEventListener("keydown", (event) => {
   else {
     const own = view?.shortcuts.find(([key]) => key.split(" ").includes(event.key));
     const isPress = event.key === "Enter" && event.target.closest("button, a");
-    if (!own || isPress || (view.isPaused && event.key !== "p")) return;
+    // Held down, Enter would hand in the next exam as well.
+    const isHeld = event.key === "Enter" && event.repeat;
+    if (!own || isPress || isHeld || (view.isPaused && event.key !== "p")) return;
     own[2]();
   }
   event.preventDefault();
 });
+
+// Keys grade, whatever the mouse chose last: a control keeps the focus only when it was reached with the Tab key, or while
+// the arrow keys change it.
+let isPointed = false;
+const release = () => { if (!view?.isPaused) main.focus({ preventScroll: true }); };
+addEventListener("pointerdown", () => { isPointed = true; }, { capture: true });
+addEventListener("keydown", ({ key }) => { if (/^(Tab|Arrow)/.test(key)) isPointed = false; }, { capture: true });
+document.addEventListener("click", ({ detail, target }) => {
+  if (detail > 0 && target.closest("button, input[type=range]")) release();
+});
+document.addEventListener("change", ({ target }) => {
+  // A field that is left changes before the next one has the focus, which is to keep it.
+  setTimeout(() => { if (isPointed && document.activeElement === target) release(); });
+});
+
 find("help").addEventListener("click", help);
 startTheme(find("theme"));
+startSkip(main);
+// A link that is pasted over this one leads to the same page: the browser doesn't load it by itself.
+addEventListener("hashchange", () => { if (location.hash) location.reload(); });
 
 const place = seat();
 if (place) {

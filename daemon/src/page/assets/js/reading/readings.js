@@ -1,7 +1,7 @@
 // Reading lists for who runs the experiment: make one, send the links, watch, take gradings out and in, see the agreement.
 
 import { getJson, post } from "../api.js";
-import { h } from "../dom.js";
+import { h, startSkip } from "../dom.js";
 import { time } from "../format.js";
 import { startTheme } from "../theme.js";
 
@@ -33,7 +33,7 @@ function card({ name, studies, readers, washout_days, seed }) {
       h("td", {}, link ? h("input", { readonly: true, value: link, class: "link", "aria-label": `Link of ${reader.name}`, onfocus: (event) => event.target.select() }) : renew));
   };
   const head = ["Reader", "Blind", "With the map", "Link"];
-  const file = h("input", { type: "file", accept: ".csv,text/csv", "aria-label": `Gradings to import into ${name}`, onchange: () => importTable(name, file.files[0]) });
+  const file = h("input", { type: "file", accept: ".csv,text/csv", "aria-label": `Gradings to import into ${name}`, onchange: () => importTable(name, file) });
   const base = `/api/readings/${name}`;
   return h("section", { class: "card reading-list" },
     h("h2", {}, name),
@@ -80,15 +80,24 @@ function form(exams) {
 
 const remember = (list, { reader, link }) => links.set(`${list} ${reader}`, new URL(link, location.href).href);
 
-/** Does something, then shows the lists with what came of it. */
+/** Does something, then shows the lists with what came of it; when it fails, what is filled in stays. */
 async function attempt(action) {
   const response = await action().catch((error) => error);
-  await show(response instanceof Error ? `That didn't work. ${response.message}` : response);
+  if (response instanceof Error) complain(`That didn't work. ${response.message}`);
+  else await show(response);
+}
+
+function complain(message) {
+  const notice = h("p", { class: "notice bad", role: "alert" }, message);
+  main.querySelector(".notice")?.remove();
+  main.querySelector("h1").after(notice);
+  notice.scrollIntoView({ block: "center" });
 }
 
 /** Says why, when the box refuses. */
 async function send(path, headers, body) {
   const response = await fetch(path, { method: "POST", headers, body });
+  if (response.status === 401) throw new Error("Please sign in first, in another tab.");
   if (!response.ok) throw new Error((await response.text()) || `The box answered ${response.status}.`);
   return response.json();
 }
@@ -104,10 +113,14 @@ const renewLink = (list, reader) => attempt(async () => {
   return `${reader} has a new link; the old one opens nothing any more.`;
 });
 
-const importTable = (list, file) => attempt(async () => {
+const importTable = (list, input) => attempt(async () => {
+  const [file] = input.files;
+  // Corrected, a file of the same name may be chosen again.
+  input.value = "";
   const { new: count } = await send(`/api/readings/${list}/gradings.csv`, { "content-type": "text/csv" }, file);
   return `Imported: ${count} exams are new.`;
 });
 
 startTheme(document.getElementById("theme"));
+startSkip(main);
 show();

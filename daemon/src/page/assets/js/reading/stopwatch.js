@@ -29,8 +29,10 @@ export class Stopwatch {
     return this.#ms / 1000;
   }
 
+  /** While the page is hidden, it begins when the page is seen. */
   start() {
-    this.#isHeld = false;
+    this.#isHeld = document.hidden;
+    if (this.#isHeld) return;
     this.#last = this.#lastSign = performance.now();
   }
 
