@@ -23,7 +23,8 @@ pub fn run(args: Args) -> anyhow::Result<u8> {
     }
     println!("{} is valid", args.config.path.display());
     if !hidden.is_empty() {
-        println!("keys and certificates were not looked at: {} is the daemon's", hidden.join(", "));
+        let hidden = hidden.join(", ");
+        println!("keys and certificates: not looked at, {hidden} is given to the daemon alone");
     }
     Ok(super::EXIT_OK)
 }
