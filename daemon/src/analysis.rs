@@ -309,32 +309,19 @@ impl StageClock {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Axis, s};
+    use ndarray::Axis;
 
     use super::*;
-    use crate::phantom::{PhantomExam, Settings, generate, tissue_class};
-
-    fn small() -> PhantomExam {
-        let (rows, pixel_mm) = (192, 280.0 / 192.0);
-        generate(7, &Settings { slices: 5, rows, columns: rows, pixel_mm, ..Settings::default() })
-    }
-
-    /// What of a series lies at and below a row of T1.
-    fn from_row(of: &Volume, row: usize) -> Volume {
-        let mut grid = of.grid.clone();
-        grid.origin = grid.to_patient([0.0, row as f64, 0.0]);
-        grid.shape[1] -= row;
-        Volume::new(of.data.slice(s![.., row.., ..]).to_owned(), grid)
-    }
+    use crate::phantom::{Settings, generate, tissue_class};
 
     #[test]
     fn an_exam_of_the_sacrum_alone_has_no_result() {
-        let exam = small();
+        let exam = generate(7, &Settings::small(5));
         let sacrum = exam.truth.tissue.mapv(|class| class == tissue_class::S1);
         let top = sacrum.axis_iter(Axis(1)).position(|row| row.iter().any(|s1| *s1)).unwrap();
         let mut analyser = Analyser::new(None, &Config::with_state_dir("unused".into())).unwrap();
         assert!(analyser.examine(&exam.t1, &exam.t2).is_ok());
-        let t1 = from_row(&exam.t1, top);
+        let t1 = exam.t1.below_row(top);
         let mut goes_on = || ControlFlow::Continue(());
         let seen = analyser.segmenter.segment(&t1, exam.t2.clone(), &mut goes_on);
         assert!(seen.is_ok(), "the sacrum is seen");

@@ -139,8 +139,10 @@ fn certificate(file: &CertificateFile) -> Check {
 
 /// Whether certificates and keys fit each other: without it the daemon doesn't start, or fetches no bundle.
 fn usable(config: &Config) -> Vec<Check> {
-    if !credentials::out_of_reach(config).is_empty() {
-        return Vec::new();
+    let hidden = credentials::out_of_reach(config);
+    if !hidden.is_empty() {
+        let found = format!("not tried, {} is given to the daemon alone", hidden.join(", "));
+        return vec![Check::skipped("certificates and keys", found)];
     }
     let remedy = "Put the certificate and the key that belong to it there, both as PEM.";
     let check = |name: String, result: Result<(), String>| match result {

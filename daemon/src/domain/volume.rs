@@ -119,6 +119,17 @@ impl Volume {
 }
 
 #[cfg(test)]
+impl Volume {
+    /// What lies in a row and below it.
+    pub(crate) fn below_row(&self, row: usize) -> Volume {
+        let mut grid = self.grid.clone();
+        grid.origin = grid.to_patient([0.0, row as f64, 0.0]);
+        grid.shape[1] -= row;
+        Volume::new(self.data.slice(ndarray::s![.., row.., ..]).to_owned(), grid)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::deliver::HealthReason;
+use crate::report::quality_meaning;
 use crate::study::Reason;
-use crate::{modic, study};
 
 /// A code with its meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,10 +29,7 @@ pub(super) fn reason(code: &str) -> Explained {
 
 /// A quality flag.
 pub(super) fn quality(code: &str) -> Explained {
-    let of_study = study::QualityFlag::ALL.iter().map(|flag| (flag.as_str(), flag.meaning()));
-    let of_modic = modic::QualityFlag::ALL.iter().map(|flag| (flag.as_str(), flag.meaning()));
-    let meaning = of_study.chain(of_modic).find(|(known, _)| *known == code);
-    Explained { code: code.to_owned(), meaning: meaning.map_or(UNKNOWN, |(_, meaning)| meaning) }
+    Explained { code: code.to_owned(), meaning: quality_meaning(code).unwrap_or(UNKNOWN) }
 }
 
 /// What keeps the box from being well.

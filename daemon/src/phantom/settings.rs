@@ -52,6 +52,15 @@ pub enum Protocols {
     Wide,
 }
 
+#[cfg(test)]
+impl Settings {
+    /// For tests: the usual field of view in few pixels.
+    pub(crate) fn small(slices: usize) -> Settings {
+        let (rows, pixel_mm) = (192, 280.0 / 192.0);
+        Settings { slices, rows, columns: rows, pixel_mm, ..Settings::default() }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {

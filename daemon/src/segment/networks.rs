@@ -310,21 +310,12 @@ mod tests {
 
     #[test]
     fn nothing_is_found_where_t2_was_not_measured() {
-        let settings = Settings {
-            slices: 3,
-            rows: 192,
-            columns: 192,
-            pixel_mm: 280.0 / 192.0,
-            ..Settings::default()
-        };
+        let settings = Settings::small(3);
         let exam = generate(7, &settings);
         let middle = settings.rows / 2;
         // The upper half of T2 is missing.
-        let mut grid = exam.t2.grid.clone();
-        let cut = grid.to_index(exam.t1.grid.to_patient([1.0, middle as f64, 0.0]))[1] as usize;
-        grid.origin = grid.to_patient([0.0, cut as f64, 0.0]);
-        grid.shape[1] -= cut;
-        let t2 = Volume::new(exam.t2.data.slice(s![.., cut.., ..]).to_owned(), grid);
+        let at = exam.t1.grid.to_patient([1.0, middle as f64, 0.0]);
+        let t2 = exam.t2.below_row(exam.t2.grid.to_index(at)[1] as usize);
         let mut segmenter = Segmenter::shipped(&Runtime::default()).unwrap();
         let found = segmenter
             .segment(&exam.t1, t2, &mut || ControlFlow::Continue(()))

@@ -118,15 +118,7 @@ mod tests {
 
     #[test]
     fn a_moved_t2_is_told_from_one_that_stayed() {
-        let pixel_mm = 280.0 / 192.0;
-        let settings = Settings {
-            slices: 5,
-            rows: 192,
-            columns: 192,
-            pixel_mm,
-            chemical_shift_px: [0.2, 0.6],
-            ..Settings::default()
-        };
+        let settings = Settings { chemical_shift_px: [0.2, 0.6], ..Settings::small(5) };
         for seed in [3, 4] {
             let exam = generate(seed, &settings);
             let near = exam.truth.tissue.mapv(|class| class != tissue_class::BACKGROUND);
