@@ -194,7 +194,7 @@ impl Worker {
 
     /// Has a study wait for its next attempt, if it gets one.
     fn note_failure(&mut self, study_ref: &StudyRef) -> Result<(), IndexError> {
-        let attempts = self.index.study(study_ref)?.map_or(0, |record| record.attempts);
+        let attempts = self.index.fail_attempt(study_ref)?.attempts;
         if attempts < self.config.max_attempts {
             self.failed.insert(study_ref.clone(), Instant::now() + wait_after(attempts));
         }

@@ -125,6 +125,11 @@ impl Index {
         })
     }
 
+    /// Has a study wait for its next attempt after one that ended in an error.
+    pub fn fail_attempt(&self, study_ref: &StudyRef) -> Result<StudyRecord, IndexError> {
+        self.update(study_ref, StudyRecord::note_failed_attempt)
+    }
+
     /// Takes an attempt back that was ended in good order before its end, as by a shutdown.
     pub fn abandon_attempt(&self, study_ref: &StudyRef) -> Result<(), IndexError> {
         self.update(study_ref, StudyRecord::note_abandoned)?;

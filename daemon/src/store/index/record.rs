@@ -97,6 +97,14 @@ impl StudyRecord {
         self.reason = None;
     }
 
+    /// Takes note of an attempt that ended in an error: it counts, and the study waits for the next one. Where only the end of
+    /// a done one couldn't be made durable, it stays done.
+    pub(super) fn note_failed_attempt(&mut self) {
+        if self.has_work() {
+            self.state = StudyState::Receiving;
+        }
+    }
+
     /// Takes an attempt back that was ended in good order: it waits as before.
     pub(super) fn note_abandoned(&mut self) {
         self.attempts = self.attempts.saturating_sub(1);

@@ -115,6 +115,20 @@ fn a_study_that_takes_the_daemon_down_comes_last_and_is_given_up() {
 }
 
 #[test]
+fn a_study_waits_after_an_attempt_that_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(dir.path());
+    index.record_instance(&study(1), "a", [1; 32], at(0)).unwrap();
+    for attempt in 1..=MAX_ATTEMPTS {
+        let begun = index.begin_attempt(&study(1), MAX_ATTEMPTS).unwrap();
+        assert_eq!(begun, Attempt::Begun { generation: 1, attempt });
+        let record = index.fail_attempt(&study(1)).unwrap();
+        assert_eq!((record.state, record.attempts), (StudyState::Receiving, attempt));
+        assert_eq!(index.due(at(30), QUIET).unwrap(), [study(1)]);
+    }
+}
+
+#[test]
 fn a_shutdown_during_the_analysis_is_no_attempt() {
     let dir = tempfile::tempdir().unwrap();
     let index = open(dir.path());

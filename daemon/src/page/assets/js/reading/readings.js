@@ -37,7 +37,7 @@ function card({ name, studies, readers, washout_days, seed }) {
   const base = `/api/readings/${name}`;
   return h("section", { class: "card reading-list" },
     h("h2", {}, name),
-    h("p", { class: "muted small" }, `${studies.length} exams, washout ${washout_days} days, seed ${seed}`),
+    h("p", { class: "muted small" }, `exams: ${studies.length}, washout: ${washout_days} d, seed: ${seed}`),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Readers of ${name}` }, h("table", {}, h("thead", {}, h("tr", {}, ...head.map((text, k) => h("th", { scope: "col", class: k === 1 || k === 2 ? "number" : null }, text)))),
       h("tbody", {}, ...readers.map(row)))),
     h("p", { class: "actions" },
