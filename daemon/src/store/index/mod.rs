@@ -125,7 +125,8 @@ impl Index {
         })
     }
 
-    /// Has a study wait for its next attempt after one that ended in an error.
+    /// Has a study wait for its next attempt after one that ended in an error. Not waited for to be durable: the attempt is
+    /// counted already, and a crash leaves the study due all the same.
     pub fn fail_attempt(&self, study_ref: &StudyRef) -> Result<StudyRecord, IndexError> {
         self.update(study_ref, StudyRecord::note_failed_attempt)
     }
